@@ -1,0 +1,64 @@
+"""Every way in which webbmosaic fails.
+
+::
+
+    WebbmosaicError                 a sentence for the user; never a traceback
+    |-- UsageError                  the command or a setting was not understood
+    |-- NothingToDo                 skipped: this step has no work here
+    |-- UnusableDataError           the exposure cannot give a product (no human needed)
+    |-- InputError                  a file is missing, truncated, empty or foreign
+    |-- ReferenceFileError          a CRDS reference or context is missing or changed
+    |-- AlignmentError              exposures could not be aligned within the limits
+    |-- PipelineError               a step of the jwst pipeline failed
+    |-- ArchiveError                an archive did not give what was asked of it
+    |   `-- AuthorizationError      ... because it wants a (better) token
+    `-- StorageError                the disk is full or cannot be written
+
+Each message names the dataset, file or option, says what is wrong, and what to try.
+``NothingToDo`` ends a task as *skipped*, ``UnusableDataError`` as *unusable*, every
+other as *failed*; a task that needs a failed one is *blocked*.
+"""
+
+
+class WebbmosaicError(Exception):
+    """Something a user can understand and act on went wrong."""
+
+
+class UsageError(WebbmosaicError):
+    """The command, an option or a setting was not understood."""
+
+
+class NothingToDo(WebbmosaicError):  # noqa: N818 - it is an ending, not an error
+    """There is nothing to do here, knowingly: the task ends as *skipped*."""
+
+
+class UnusableDataError(WebbmosaicError):
+    """The data cannot give a product, whatever anybody does."""
+
+
+class InputError(WebbmosaicError):
+    """A file is missing, truncated, empty or not what it should be."""
+
+
+class ReferenceFileError(WebbmosaicError):
+    """A CRDS context or reference file is missing, or not the one locked."""
+
+
+class AlignmentError(WebbmosaicError):
+    """Exposures could not be aligned within the limits set."""
+
+
+class PipelineError(WebbmosaicError):
+    """A step of the jwst pipeline raised."""
+
+
+class ArchiveError(WebbmosaicError):
+    """An archive did not give what was asked of it."""
+
+
+class AuthorizationError(ArchiveError):
+    """The archive wants a token, or a better one."""
+
+
+class StorageError(WebbmosaicError):
+    """The disk is full or cannot be written."""

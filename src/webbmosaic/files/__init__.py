@@ -1,0 +1,1 @@
+"""Products on disk and the record of what was done."""

@@ -1,0 +1,1 @@
+"""Pictures, numbers and the page that shows them."""

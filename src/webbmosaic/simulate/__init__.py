@@ -1,0 +1,1 @@
+"""Raw exposures with a known truth, and the references they need."""

@@ -1,0 +1,1 @@
+"""The stages: each reads, computes and writes."""
