@@ -24,7 +24,11 @@ INSTRUMENTS = ("NIRCAM", "MIRI", "NIRISS")
 
 #: Detector as in file names -> (instrument, DETECTOR keyword).
 DETECTORS = {
-    **{f"nrc{m}{n}": ("NIRCAM", f"NRC{m.upper()}{n}") for m in "ab" for n in range(1, 5)},
+    **{
+        f"nrc{m}{n}": ("NIRCAM", f"NRC{m.upper()}{n}")
+        for m in "ab"
+        for n in range(1, 5)
+    },
     "nrcalong": ("NIRCAM", "NRCALONG"),
     "nrcblong": ("NIRCAM", "NRCBLONG"),
     "mirimage": ("MIRI", "MIRIMAGE"),
@@ -34,7 +38,7 @@ DETECTORS = {
 #: The exposure types that this package reduces.
 IMAGING_EXPOSURES = ("NRC_IMAGE", "MIR_IMAGE", "NIS_IMAGE")
 
-#: NIRCam filters that sit in the pupil wheel, behind a wider one (JDox, NIRCam Filters).
+#: NIRCam filters in the pupil wheel, behind a wider one (JDox, NIRCam Filters).
 PUPIL_FILTERS = ("F162M", "F164N", "F323N", "F405N", "F466N", "F470N")
 
 _NAME = re.compile(

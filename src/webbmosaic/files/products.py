@@ -44,7 +44,7 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         if error.errno in _DISK_PROBLEMS:
-            msg = f"{path}: cannot be written ({error.strerror}). Make room and run again"
+            msg = f"{path}: cannot be written ({error.strerror}); then run again"
             raise StorageError(msg) from error
         raise
     finally:
