@@ -1,0 +1,286 @@
+"""Every default, once, with its unit and meaning.
+
+A setting lives in a section, such as ``[stripes]``. Command line > TOML > default. Any
+section may be narrowed: ``[stripes.instrument.MIRI]``, ``[stripes.filter.F200W]`` and
+``[stripes.detector.nrcb4]`` win over ``[stripes]``, in this order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["KINDS", "SECTIONS", "Settings"]
+
+#: By what a section may be narrowed, the last one winning.
+KINDS = ("instrument", "filter", "detector")
+
+
+def setting(default: Any, doc: str, *, unit: str = "", choices: tuple = ()) -> Any:  # type: ignore[type-arg]
+    """Make a dataclass field that knows its meaning, unit and choices."""
+    metadata = {"doc": doc, "unit": unit, "choices": choices}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Detector1:
+    """Raw ramps to count rates: calwebb_detector1."""
+
+    snowballs: bool = setting(True, "Find and flag snowballs in the ramps.")
+    min_jump_area: float = setting(
+        100.0, "Smallest area of a large event.", unit="pixels"
+    )
+    expand_factor: float = setting(1.5, "How far a large event is grown.")
+    sat_required_snowball: bool = setting(
+        False, "Take only events with a saturated core for snowballs."
+    )
+    maximum_cores: str = setting(
+        "none",
+        "Cores that one ramp fit may use; several exposures at once (-j) are faster.",
+        choices=("none", "quarter", "half", "all"),
+    )
+    min_usable: float = setting(
+        0.02,
+        "An exposure with a smaller fraction of usable pixels is unusable.",
+    )
+    save_ramp: bool = setting(False, "Keep the calibrated ramp (large).")
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Division of the count rates by the flat, before stripes and wisps are fitted."""
+
+    enabled: bool = setting(True, "Divide the rate by the flat in stage 1.")
+
+
+@dataclass(frozen=True)
+class Stripes:
+    """Removal of 1/f noise: stripes along rows, columns and tilted lines."""
+
+    enabled: bool = setting(True, "Remove stripes (off for MIRI and NIRISS).")
+    rows: bool = setting(True, "Along rows, for each amplifier.")
+    columns: bool = setting(True, "Along columns.")
+    angles: tuple[float, ...] = setting(
+        (30.0, -30.0),
+        "Angles of tilted stripes, from the x axis towards y; an empty list for none.",
+        unit="degrees",
+    )
+    find_angles: bool = setting(False, "Find the angles of tilted stripes in the data.")
+    mask: str = setting(
+        "", "A FITS image, non-zero on sources, instead of the automatic source mask."
+    )
+    save_diagnostics: bool = setting(
+        False, "Write DATASET_stripes.fits: the pattern of each family and the mask."
+    )
+
+
+@dataclass(frozen=True)
+class Sky:
+    """The constant sky of one calibrated exposure."""
+
+    enabled: bool = setting(True, "Measure the sky.")
+    subtract: bool = setting(True, "Subtract it; --keep-sky leaves it in.")
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Which exposures become one mosaic."""
+
+    combine_visits: bool = setting(True, "All visits of an observation together.")
+    combine_observations: bool = setting(False, "All observations of a program.")
+    combine_programs: bool = setting(False, "All programs.")
+    combine_filters: bool = setting(False, "All filters of an instrument.")
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Relative and absolute astrometry: tweakreg."""
+
+    enabled: bool = setting(True, "Align the exposures of a mosaic.")
+    starfinder: str = setting(
+        "segmentation",
+        "How sources are found; iraf has a pixel-phase bias of several mas.",
+        choices=("segmentation", "dao", "iraf"),
+    )
+    snr_threshold: float = setting(10.0, "Detection threshold.", unit="sigma")
+    minobj: int = setting(4, "Fewest matched sources of an exposure.")
+    fitgeometry: str = setting(
+        "rshift",
+        "What may change: shift, or rotation too (rshift), ...",
+        choices=("shift", "rshift", "rscale", "general"),
+    )
+    searchrad: float = setting(1.0, "How far exposures may be apart.", unit="arcsec")
+    tolerance: float = setting(
+        0.1, "Matching tolerance after the first guess.", unit="arcsec"
+    )
+    separation: float = setting(
+        0.3,
+        "Sources closer together are not used; more than 1.42 times the tolerance.",
+        unit="arcsec",
+    )
+    abs_refcat: str = setting(
+        "", "Catalogue (RA, DEC in degrees) that sets the absolute frame; empty: none."
+    )
+    abs_minobj: int = setting(3, "Fewest matches with the catalogue.")
+    abs_fitgeometry: str = setting(
+        "rshift",
+        "What may change against the catalogue.",
+        choices=("shift", "rshift", "rscale", "general"),
+    )
+    max_shift: float = setting(
+        1.0, "An exposure that moves further is misaligned.", unit="arcsec"
+    )
+    max_rotation: float = setting(
+        0.1, "An exposure that turns further is misaligned.", unit="degrees"
+    )
+    max_residual: float = setting(
+        30.0, "Largest rms of the matches of a good fit.", unit="mas"
+    )
+    on_misaligned: str = setting(
+        "fail",
+        "What becomes of a misaligned exposure.",
+        choices=("fail", "keep", "drop"),
+    )
+
+
+@dataclass(frozen=True)
+class Skymatch:
+    """Levelling the skies of the exposures of a mosaic."""
+
+    enabled: bool = setting(True, "Level the sky between exposures.")
+    skymethod: str = setting(
+        "match",
+        "match: differences only; the level of stage 2 stays.",
+        choices=("match", "global", "global+match", "local"),
+    )
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """Rejection of what only one exposure has."""
+
+    enabled: bool = setting(True, "Compare the exposures and flag outliers.")
+    snr: tuple[float, ...] = setting((5.0, 4.0), "Thresholds of both passes.")
+    scale: tuple[float, ...] = setting(
+        (1.2, 0.7), "How much of the local slope counts as noise, in both passes."
+    )
+    maskpt: float = setting(0.7, "Pixels of less than this share of the mean weight.")
+
+
+@dataclass(frozen=True)
+class Resample:
+    """Drizzling onto one grid."""
+
+    kernel: str = setting(
+        "square",
+        "How the light of a pixel is spread.",
+        choices=("square", "gaussian", "point", "turbo", "lanczos2", "lanczos3"),
+    )
+    pixfrac: float = setting(1.0, "Size of the drop, in input pixels.")
+    pixel_scale: float = setting(
+        0.0, "Output pixel; 0: the ratio decides.", unit="arcsec"
+    )
+    pixel_scale_ratio: float = setting(1.0, "Output pixel over input pixel.")
+    weight_type: str = setting(
+        "exptime",
+        "exptime keeps the cores of stars that lost groups; ivm loses 16-24 % there.",
+        choices=("exptime", "ivm"),
+    )
+    north_up: bool = setting(False, "Turn the mosaic's y axis to the north.")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The source catalogue of a mosaic."""
+
+    enabled: bool = setting(True, "Make the source catalogue.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """
+    Every section with its default values.
+
+    Attributes
+    ----------
+    narrowed : mapping
+        What the user gave: ``{section: {"all": {key: value}, KIND: {name: {key:
+        value}}}}``, where KIND is one of `KINDS`.
+    """
+
+    detector1: Detector1 = Detector1()
+    flat: Flat = Flat()
+    stripes: Stripes = Stripes()
+    sky: Sky = Sky()
+    grouping: Grouping = Grouping()
+    alignment: Alignment = Alignment()
+    skymatch: Skymatch = Skymatch()
+    outliers: Outliers = Outliers()
+    resample: Resample = Resample()
+    catalogue: Catalogue = Catalogue()
+    narrowed: Mapping[str, Any] = field(default_factory=dict)
+
+    def for_exposure(
+        self, *, instrument: str = "", filter_name: str = "", detector: str = ""
+    ) -> Settings:
+        """
+        Apply what was narrowed to one instrument, filter or detector.
+
+        Parameters
+        ----------
+        instrument, filter_name, detector : str, optional
+            Such as ``NIRCAM``, ``F200W`` and ``nrcb4``.
+
+        Returns
+        -------
+        settings : Settings
+            With nothing narrowed left.
+        """
+        wanted = {"instrument": instrument, "filter": filter_name, "detector": detector}
+        changes = {}
+        for section in SECTIONS:
+            given = self.narrowed.get(section, {})
+            values = {
+                key: value
+                for key, value in _narrow(_BUILT_IN.get(section, {}), wanted).items()
+                if key not in given.get("all", {})
+            }
+            values |= _narrow(given, wanted)
+            changes[section] = dataclasses.replace(getattr(self, section), **values)
+        return dataclasses.replace(self, **changes, narrowed={})
+
+    def as_dict(self, *sections: str) -> dict[str, Any]:
+        """Give the values of some sections (all by default) as plain types."""
+        return {
+            name: {
+                key: list(value) if isinstance(value, tuple) else value
+                for key, value in dataclasses.asdict(getattr(self, name)).items()
+            }
+            for name in sections or SECTIONS
+        }
+
+
+SECTIONS: dict[str, type[Any]] = {
+    f.name: f.default.__class__
+    for f in dataclasses.fields(Settings)
+    if f.name != "narrowed"
+}
+
+#: Defaults that differ between instruments: 1/f stripes are worth fitting in NIRCam's.
+_BUILT_IN: dict[str, Any] = {
+    "stripes": {
+        "instrument": {"MIRI": {"enabled": False}, "NIRISS": {"enabled": False}}
+    },
+}
+
+
+def _narrow(given: Mapping[str, Any], wanted: Mapping[str, str]) -> dict[str, Any]:
+    """Collect the values given for these names, whatever their case."""
+    values: dict[str, Any] = {}
+    for kind in KINDS:
+        for name, narrow in given.get(kind, {}).items():
+            if name.lower() == wanted[kind].lower():
+                values |= narrow
+    return values
