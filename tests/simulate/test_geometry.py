@@ -5,7 +5,6 @@ import pytest
 
 from webbmosaic.errors import UsageError
 from webbmosaic.simulate.geometry import (
-    Pointing,
     aperture,
     distortion_model,
     pixel_area,
@@ -13,6 +12,7 @@ from webbmosaic.simulate.geometry import (
     subarrays,
     v2v3_to_pixel,
 )
+from webbmosaic.simulate.pointing import Pointing
 
 SETUPS = [("NRCB1", "FULL"), ("NRCALONG", "SUB320"), ("MIRIMAGE", "BRIGHTSKY")]
 EVERY = [

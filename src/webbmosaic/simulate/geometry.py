@@ -1,4 +1,4 @@
-"""Where a pixel looks: detector, telescope (V2, V3) and sky.
+"""Where a pixel looks: from the detector to the telescope's frame (V2, V3).
 
 The numbers are SIAF's (PRD named in ``data/siaf.json``, baked by
 ``scripts/bake_siaf.py``); the formulae are those of JWST-STScI-001550, "Description and
@@ -22,7 +22,6 @@ from webbmosaic.errors import UsageError
 
 __all__ = [
     "Aperture",
-    "Pointing",
     "aperture",
     "distortion_model",
     "pixel_area",
@@ -197,9 +196,10 @@ def _polynomial(coefficients: list[float], degree: int, x: Floats, y: Floats) ->
     """Sum c x**i y**j in SIAF's order: by total degree, then by the power of y."""
     grid = np.zeros((degree + 1, degree + 1))
     exponents = [(n - j, j) for n in range(degree + 1) for j in range(n + 1)]
-    for (i, j), value in zip(exponents, coefficients, strict=True):
-        grid[i, j] = value
-    return np.polynomial.polynomial.polyval2d(x, y, grid)
+    for (i, j), factor in zip(exponents, coefficients, strict=True):
+        grid[i, j] = factor
+    value: Floats = np.polynomial.polynomial.polyval2d(x, y, grid)
+    return value
 
 
 def _frame_to_ideal(entry: dict[str, Any], x: Floats, y: Floats) -> tuple[Floats, ...]:
@@ -369,82 +369,3 @@ def _model(coefficients: list[float], degree: int) -> Any:
     exponents = [(n - j, j) for n in range(degree + 1) for j in range(n + 1)]
     named = {f"c{i}_{j}": c for (i, j), c in zip(exponents, coefficients, strict=True)}
     return Polynomial2D(degree, **named)
-
-
-def _turn(degrees: float, axis: int) -> Floats:
-    """Rotation matrix of the frame (not of the vector) about an axis."""
-    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    matrix = np.eye(3)
-    i, j = ((1, 2), (2, 0), (0, 1))[axis]
-    matrix[i, i] = matrix[j, j] = c
-    matrix[i, j], matrix[j, i] = s, -s
-    return matrix
-
-
-def _unit(longitude: ArrayLike, latitude: ArrayLike) -> Floats:
-    """Unit vectors, shape (3, ...), of angles in radians."""
-    lon, lat = np.broadcast_arrays(longitude, latitude)
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
-
-
-@dataclass(frozen=True)
-class Pointing:
-    """
-    How the telescope points: where one point of its frame looks, and its roll there.
-
-    Attributes
-    ----------
-    ra_ref, dec_ref : float
-        Sky position of the reference point, degrees.
-    roll_ref : float
-        Position angle of V3 at the reference point, degrees east of north.
-    v2_ref, v3_ref : float
-        The reference point, arcsec.
-    """
-
-    ra_ref: float
-    dec_ref: float
-    roll_ref: float
-    v2_ref: float = 0.0
-    v3_ref: float = 0.0
-
-    def _matrix(self) -> Floats:
-        """From V2, V3 unit vectors to sky unit vectors."""
-        steps = (
-            (self.v2_ref / 3600, 2),
-            (-self.v3_ref / 3600, 1),
-            (self.roll_ref, 0),
-            (self.dec_ref, 1),
-            (-self.ra_ref, 2),
-        )
-        matrix = np.eye(3)
-        for angle, axis in steps:
-            matrix = _turn(angle, axis) @ matrix
-        return matrix
-
-    def to_sky(self, v2: ArrayLike, v3: ArrayLike) -> tuple[Floats, Floats]:
-        """Turn V2, V3 (arcsec) into right ascension and declination (degrees)."""
-        vector = _unit(np.multiply(v2, ARCSEC), np.multiply(v3, ARCSEC))
-        x, y, z = np.tensordot(self._matrix(), vector, axes=1)
-        ra = np.rad2deg(np.arctan2(y, x)) % 360
-        return ra, np.rad2deg(np.arctan2(z, np.hypot(x, y)))
-
-    def to_v2v3(self, ra: ArrayLike, dec: ArrayLike) -> tuple[Floats, Floats]:
-        """Turn right ascension and declination (degrees) into V2, V3 (arcsec)."""
-        vector = _unit(np.deg2rad(ra), np.deg2rad(dec))
-        x, y, z = np.tensordot(self._matrix().T, vector, axes=1)
-        return np.arctan2(y, x) / ARCSEC, np.arctan2(z, np.hypot(x, y)) / ARCSEC
-
-    def at(self, v2: float, v3: float) -> Pointing:
-        """Express the same pointing by another reference point (arcsec)."""
-        ra, dec = (float(value) for value in self.to_sky(v2, v3))
-        lon, lat = v2 * ARCSEC, v3 * ARCSEC
-        up = np.array(
-            [-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)]
-        )
-        x, y, z = self._matrix() @ up
-        a, d = np.deg2rad(ra), np.deg2rad(dec)
-        east = -np.sin(a) * x + np.cos(a) * y
-        north = -np.sin(d) * (np.cos(a) * x + np.sin(a) * y) + np.cos(d) * z
-        roll = float(np.rad2deg(np.arctan2(east, north)) % 360)
-        return Pointing(ra, dec, roll, v2, v3)
