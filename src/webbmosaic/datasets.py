@@ -291,6 +291,11 @@ class Workspace:
         return self.root / "crds.lock"
 
     @property
+    def reference_hashes(self) -> Path:
+        """Hashes of reference files that were not touched since they were taken."""
+        return self.root / ".crds_hashes.json"
+
+    @property
     def report(self) -> Path:
         """The page to judge the reduction by."""
         return self.root / "report" / "index.html"
