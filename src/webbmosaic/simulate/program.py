@@ -157,6 +157,8 @@ class Exposure:
         The dither along V2 and V3, arcsec.
     visit : str
         Programme, observation and visit.
+    target : tuple of float
+        What was to be observed, degrees.
     """
 
     name: str
@@ -168,6 +170,7 @@ class Exposure:
     total: int
     offset: tuple[float, float]
     visit: str
+    target: tuple[float, float] = TARGET
 
     @property
     def since_start(self) -> float:

@@ -1,0 +1,105 @@
+"""The command ``webbmosaic simulate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["simulate"]
+
+FRAMES = ("small", "full")
+
+
+class _Command(click.Command):
+    """A command whose help ends with the list of effects, read when it is asked for."""
+
+    def format_epilog(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        """Name the effects."""
+        from webbmosaic.simulate.effects import EFFECTS
+
+        formatter.write_paragraph()
+        formatter.write_text("Effects: " + ", ".join(EFFECTS) + ".")
+
+
+@click.command(cls=_Command)
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--frames",
+    type=click.Choice(FRAMES),
+    default="small",
+    show_default=True,
+    help="Subarrays of 5 to 56 arcsec, or full frames.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Of everything.")
+@click.option("--no", "without", metavar="EFFECT", multiple=True, help="Leave one out.")
+@click.option("--only", metavar="EFFECT", multiple=True, help="Leave all others out.")
+@click.option(
+    "--filter", "filters", metavar="NAME", multiple=True, help="F200W, F444W, F770W."
+)
+@click.option("--detector", "detectors", metavar="NAME", multiple=True, help="NRCB4...")
+@click.option(
+    "--visits",
+    type=click.IntRange(1, 999),
+    default=2,
+    show_default=True,
+    help="Per observation.",
+)
+@click.option(
+    "--dithers",
+    type=click.IntRange(1, 99999),
+    default=2,
+    show_default=True,
+    help="Per visit.",
+)
+@click.option("--groups", "ngroups", type=click.IntRange(2, 500), help="In each ramp.")
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Detectors at once.",
+)
+def simulate(
+    folder: Path,
+    *,
+    jobs: int,
+    without: tuple[str, ...],
+    only: tuple[str, ...],
+    **options: object,
+) -> None:
+    r"""Simulate raw exposures of which everything is known.
+
+    Writes into DIR a programme of NIRCam and MIRI exposures as MAST would deliver them,
+    the CRDS references they need, wisp templates, and the truth: the sky
+    (truth.ecsv) and what happened to each exposure (truth_exposures.ecsv). Options
+    that take a NAME or EFFECT can be given several times. The same options give the
+    same files; files that are there already are kept.
+
+    \b
+    Then:
+        source DIR/environment.sh
+        webbmosaic prepare DIR/mastDownload -C WORK
+        webbmosaic run -C WORK
+    """
+    if without and only:
+        msg = "give --no or --only, not both"
+        raise click.UsageError(msg)
+    from webbmosaic.simulate.effects import Effects
+    from webbmosaic.simulate.observe import simulate as carry_out
+    from webbmosaic.simulate.program import make_program
+
+    effects = Effects.only(*only) if only else Effects().without(*without)
+    chosen = {key: value for key, value in options.items() if value is not None}
+    program = make_program(**chosen, effects=effects)  # type: ignore[arg-type]
+    tally = {True: 0, False: 0}
+
+    def tell(outcome: tuple[str, bool]) -> None:
+        name, there = outcome
+        tally[there] += 1
+        click.echo(f"{'kept' if there else 'made'}  {name}")
+
+    carry_out(folder, program, jobs=jobs, report=tell)
+    click.echo(f"{tally[False]} made, {tally[True]} kept in {folder}")
+    click.echo(f"next: source {folder / 'environment.sh'}")
