@@ -9,15 +9,13 @@ it is flatter than 45 degrees, one per row where it is steeper.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from webbmosaic.science.arrays import FloatArray
+FloatArray = npt.NDArray[np.float32]
 
 BLOCKS = 8
 """Parts that every line is cut into; parts far apart share a stripe but no source."""
@@ -154,9 +152,7 @@ def subtract_lines(data: FloatArray, profile: FloatArray, lines: Lines) -> None:
     subtract(data, profile.astype(np.float32), lines.shift)
 
 
-def line_image(
-    shape: tuple[int, int], profile: FloatArray, lines: Lines
-) -> FloatArray:
+def line_image(shape: tuple[int, int], profile: FloatArray, lines: Lines) -> FloatArray:
     """
     Paint the level of every line.
 
@@ -177,3 +173,106 @@ def line_image(
     image = np.zeros(shape, np.float32)
     subtract_lines(image, -profile, lines)
     return image
+
+
+@dataclass(frozen=True)
+class LineLevels:
+    """
+    Levels of the lines of a family.
+
+    Attributes
+    ----------
+    profile : 1-D float64 `~numpy.ndarray`, shape (lines.count,)
+        Level of each line, shrunk by its uncertainty, of zero mean.
+    error : 1-D float64 `~numpy.ndarray`, shape (lines.count,)
+        Variance of the levels' error.
+    scatter : float
+        Standard deviation of the stripes.
+    significance : float
+        Standard deviations by which that differs from none.
+    """
+
+    profile: npt.NDArray[np.float64]
+    error: npt.NDArray[np.float64]
+    scatter: float
+    significance: float
+
+
+def line_levels(
+    data: FloatArray,
+    weight: FloatArray,
+    lines: Lines,
+    previous: npt.NDArray[np.float64],
+    *,
+    threshold: float = 0.0,
+) -> LineLevels:
+    """
+    Measure the levels of lines that run through the whole frame.
+
+    Parameters
+    ----------
+    data, weight : 2-D float32 `~numpy.ndarray`, shape (ny, nx)
+        Residuals without the previous levels, in units of the white noise, and weights
+        between 0 and 1.
+    lines : Lines
+        The family.
+    previous : 1-D float64 `~numpy.ndarray`, shape (lines.count,)
+        Levels already subtracted.
+    threshold : float
+        The levels are zero unless the stripes are found with this significance.
+
+    Returns
+    -------
+    levels : LineLevels
+        The levels, those already subtracted included.
+
+    Notes
+    -----
+    Stripes run through the whole frame, sky and sources do not. So the variance of the
+    stripes is the mean product of the levels of parts of the same line that lie apart
+    (not the same part nor neighbours), and the significance is the sum of these
+    products over its own scatter, line by line. Structure of more than
+    `SMOOTH` lines across is taken out of each part first.
+    """
+    top, bottom = line_sums(data, weight, lines)
+    top = top + bottom * previous
+    product, pairs = _products(top, bottom)
+    used = pairs > 0
+    spread = np.sqrt(np.sum(product**2))
+    variance = max(np.sum(product) / max(np.sum(pairs), 1e-30), 0.0)
+    significance = float(np.sum(product) / spread) if spread > 0 else 0.0
+    if variance == 0 or significance < threshold:
+        nothing = np.zeros(lines.count)
+        return LineLevels(nothing, nothing, 0.0, significance)
+    number = bottom.sum(axis=0, dtype=np.float64)
+    mean = _smooth_removed(top.sum(axis=0), number)
+    error = np.where(used, variance / (1 + variance * number), variance)
+    profile = np.where(used, mean * error, 0.0)
+    return LineLevels(profile, error, float(np.sqrt(variance)), significance)
+
+
+SMOOTH = 129
+"""Lines: wider structure across the lines is sky and left alone."""
+
+
+def _smooth_removed(
+    top: npt.NDArray[np.float64], bottom: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Take the running weighted mean over `SMOOTH` lines out of weighted sums."""
+    around = ndimage.uniform_filter1d(top, SMOOTH, axis=-1, mode="constant")
+    number = ndimage.uniform_filter1d(bottom, SMOOTH, axis=-1, mode="constant")
+    return np.asarray(top - bottom * around / np.maximum(number, 1e-6))
+
+
+def _products(
+    top: npt.NDArray[np.float64], bottom: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Sum, for each line, the products of its parts that are not neighbours."""
+    bottom = bottom.astype(np.float64)
+    top = _smooth_removed(top, bottom)
+    product, pairs = np.zeros(top.shape[1]), np.zeros(top.shape[1])
+    for first in range(BLOCKS):
+        for second in range(first + 2, BLOCKS):
+            product += top[first] * top[second]
+            pairs += bottom[first] * bottom[second]
+    return product, pairs

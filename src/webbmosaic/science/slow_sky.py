@@ -1,0 +1,143 @@
+"""
+Which slow variation of a frame is sky, and which is drift of the readout.
+
+Levels of rows and a smooth sky can stand for one another: a sky that changes with y
+looks like a drift. Both are fitted together to means of blocks of pixels, as sums of
+cosines whose variances are learnt from the frame (automatic relevance determination;
+MacKay 1992, Neural Computation 4, 415). A plane is always sky, so gradients stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from webbmosaic.science.stripe_lines import FloatArray
+
+BLOCKS = 32
+"""Blocks along each axis of the frame."""
+SKY_WAVES = 12
+"""Cosines of the sky along each axis: structure down to a twelfth of the frame."""
+_ROUNDS = 12
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """Terms of the fit: values at the blocks, and the group that shares a variance."""
+
+    values: Floats  # (blocks, terms)
+    group: npt.NDArray[np.int64]  # -1: free, no prior
+
+
+@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _block_sums(data, weight, top, bottom):  # type: ignore[no-untyped-def]
+    ny, nx = data.shape
+    rows, cols = top.shape
+    for j in range(rows):
+        for y in range(j * ny // rows, (j + 1) * ny // rows):
+            for i in range(cols):
+                t = np.float32(0)
+                b = np.float32(0)
+                for x in range(i * nx // cols, (i + 1) * nx // cols):
+                    t += weight[y, x] * data[y, x]
+                    b += weight[y, x]
+                top[j, i] += t
+                bottom[j, i] += b
+
+
+def slow_sky(data: FloatArray, weight: FloatArray, outputs: int) -> FloatArray:
+    """
+    Measure the smooth sky of a frame that also has drifting outputs.
+
+    Parameters
+    ----------
+    data, weight : 2-D float32 `~numpy.ndarray`, shape (ny, nx)
+        The frame in units of its white noise, sources and bad pixels of weight 0.
+    outputs : int
+        Outputs side by side, each with its own drift along y.
+
+    Returns
+    -------
+    sky : 2-D float32 `~numpy.ndarray`, shape (ny, nx)
+        The smooth sky, pedestal and gradients included, drifts excluded.
+    """
+    ny, nx = data.shape
+    rows, cols = _blocks(ny, 1), _blocks(nx, outputs)
+    top, bottom = np.zeros((rows, cols)), np.zeros((rows, cols))
+    _block_sums(data, weight, top, bottom)
+    waves = (_waves(ny, rows), _waves(nx, cols))
+    terms = _terms(rows, cols, waves, outputs)
+    levels = _solve(terms, top.ravel(), bottom.ravel())[: waves[0] * waves[1]]
+    sky = _cosines(ny, waves[0]) @ levels.reshape(waves) @ _cosines(nx, waves[1]).T
+    return sky.astype(np.float32)
+
+
+def _blocks(length: int, multiple: int) -> int:
+    """Blocks along an axis: at least 4 pixels each, a multiple of the outputs."""
+    most = min(BLOCKS, max(1, length // 4))
+    return max(multiple, most - most % multiple)
+
+
+def _waves(length: int, blocks: int) -> int:
+    """Cosines along an axis: not shorter than 64 pixels from crest to trough."""
+    return max(2, min(SKY_WAVES, blocks // 2, length // 64 + 1))
+
+
+def _cosines(length: int, count: int) -> Floats:
+    """Cosines at the centres of ``length`` cells, of mean square 1."""
+    phase = np.pi * (np.arange(length)[:, None] + 0.5) / length
+    waves = np.sqrt(2) * np.cos(phase * np.arange(count))
+    waves[:, 0] = 1
+    return np.asarray(waves)
+
+
+def _octave(order: npt.NDArray[np.int64] | Floats) -> npt.NDArray[np.int64]:
+    return np.floor(np.log2(np.maximum(order, 1))).astype(np.int64)
+
+
+def _terms(rows: int, cols: int, waves: tuple[int, int], outputs: int) -> _Terms:
+    """Sky, drift common to the outputs, drift of each output."""
+    along_y = _cosines(rows, rows)
+    order = np.hypot.outer(np.arange(waves[0]), np.arange(waves[1])).ravel()
+    sky = np.kron(along_y[:, : waves[0]], _cosines(cols, waves[1]))
+    sky_group = np.where(order < 1.2, -1, np.floor(2 * np.log2(np.maximum(order, 1))))
+    order_y = np.arange(rows)
+    values = [sky, np.kron(along_y[:, 2:], np.ones((cols, 1)))]
+    groups = [sky_group, 100 + _octave(order_y[2:])]
+    own = 200 + np.where(order_y == 0, 0, 1 + _octave(order_y))
+    for contrast in _contrasts(outputs):
+        step = np.repeat(contrast, cols // outputs)[:, None]
+        values.append(np.kron(along_y, step))
+        groups.append(own)
+    return _Terms(np.hstack(values), np.concatenate(groups).astype(np.int64))
+
+
+def _contrasts(outputs: int) -> Floats:
+    """Orthogonal differences between outputs, of mean square 1."""
+    start = np.eye(outputs)
+    start[:, 0] = 1
+    basis = np.linalg.qr(start)[0][:, 1:]
+    return np.asarray(basis.T * np.sqrt(outputs))
+
+
+def _solve(terms: _Terms, top: Floats, bottom: Floats) -> Floats:
+    """Fit all terms, learning the variance of each group from its members."""
+    square = terms.values.T @ (terms.values * bottom[:, None])
+    side = terms.values.T @ top
+    free = terms.group == -1
+    variance = np.where(free, 1e6, 1e-3)
+    members = [terms.group == g for g in np.unique(terms.group[~free])]
+    levels = np.zeros(side.size)
+    for _ in range(_ROUNDS):
+        covariance = np.linalg.inv(square + np.diag(1 / variance))
+        levels = covariance @ side
+        known = np.maximum(1 - np.diag(covariance) / variance, 1e-6)
+        for group in members:
+            found = np.sum(levels[group] ** 2) / np.sum(known[group])
+            variance[group] = max(found, 1e-9)
+    return levels

@@ -1,0 +1,343 @@
+"""
+Where the sky is and where the sources are: a tiered mask.
+
+A pixel belongs to a source when the image, smoothed with a small kernel, a middle one
+or a large one, stands above the local background there. Small kernels find stars and
+the cores of galaxies, large kernels the wings of bright sources and faint extended
+light, which hardly show in single pixels but add up over a row of the detector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from webbmosaic.science.stripe_lines import FloatArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Mask = npt.NDArray[np.bool_]
+
+_BIN = 4  # pixels; kernels of 3 pixels and more work on means of 4 x 4
+_MAD_TO_SIGMA = 1.4826
+
+
+@dataclass(frozen=True)
+class Tier:
+    """
+    One smoothing scale of the source mask.
+
+    Attributes
+    ----------
+    kernel : float
+        Sigma of the Gaussian kernel, in pixels.
+    threshold : float
+        Height above the local background, in units of the smoothed image's noise.
+    grow : int
+        Pixels by which what is found is dilated.
+    """
+
+    kernel: float
+    threshold: float
+    grow: int
+
+
+TIERS = (
+    Tier(1.2, 3.5, 3),
+    Tier(4.0, 3.0, 6),
+    Tier(10.0, 3.0, 12),
+    Tier(24.0, 3.0, 24),
+)
+"""The default tiers, from stars to the outskirts of large galaxies."""
+
+
+@dataclass(frozen=True)
+class MaskOptions:
+    """
+    How sources are told from sky.
+
+    Attributes
+    ----------
+    tiers : tuple of Tier
+        Smoothing scales, each with its threshold and growth.
+    background_box : int
+        Side of the boxes whose clipped medians make the local background, in pixels.
+    iterations : int
+        Times that background and noise are measured anew without the sources found.
+    """
+
+    tiers: tuple[Tier, ...] = TIERS
+    background_box: int = 128
+    iterations: int = 2
+
+
+def source_mask(
+    image: FloatArray, usable: Mask, *, options: MaskOptions | None = None
+) -> Mask:
+    """
+    Find the pixels that hold light of sources.
+
+    Parameters
+    ----------
+    image : 2-D float `~numpy.ndarray`, shape (ny, nx)
+        The image, any unit; a smooth sky may be there. Values where ``usable`` is
+        `False` are not looked at.
+    usable : 2-D bool `~numpy.ndarray`, shape (ny, nx)
+        `True` where a pixel is good.
+    options : MaskOptions, optional
+        Kernels, thresholds and growth.
+
+    Returns
+    -------
+    sources : 2-D bool `~numpy.ndarray`, shape (ny, nx)
+        `True` where there is a source. Bad pixels inside a source are in it.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or no pixel is usable.
+
+    Notes
+    -----
+    The noise of each smoothed image is measured from its own lower half about the
+    median, so that correlated noise raises the threshold and faint sources do not.
+    """
+    options = options or MaskOptions()
+    if image.shape != usable.shape:
+        msg = f"image {image.shape} and usable pixels {usable.shape} differ in shape"
+        raise ValueError(msg)
+    if not usable.any():
+        raise ValueError("no pixel of the image is usable")
+    good = usable & np.isfinite(image)
+    values = np.where(good, image, 0).astype(np.float32)
+    sources = np.zeros(image.shape, bool)
+    for _ in range(max(1, options.iterations)):
+        sky = local_background(values, good & ~sources, box=options.background_box)
+        sources = _detect(values, good, sky, sources, options.tiers)
+    return sources
+
+
+def local_background(image: FloatArray, good: Mask, *, box: int = 128) -> FloatArray:
+    """
+    Measure the smooth background of an image.
+
+    Parameters
+    ----------
+    image : 2-D float32 `~numpy.ndarray`, shape (ny, nx)
+        The image, finite.
+    good : 2-D bool `~numpy.ndarray`, shape (ny, nx)
+        Pixels of the sky.
+    box : int
+        Side of the boxes whose clipped medians are smoothed and interpolated, pixels.
+
+    Returns
+    -------
+    background : 2-D float32 `~numpy.ndarray`, shape (ny, nx)
+        The background, unit of the image.
+    """
+    means, counts = _binned(image, good)
+    mesh = _box_medians(means, counts, max(1, box // _BIN))
+    mesh = ndimage.median_filter(mesh, 5, mode="nearest")
+    return _interpolated(mesh, image.shape)
+
+
+def _detect(
+    values: FloatArray,
+    good: Mask,
+    sky: FloatArray,
+    known: Mask,
+    tiers: tuple[Tier, ...],
+) -> Mask:
+    """Find the sources of every tier above a given sky."""
+    above = np.where(good, values - sky, 0).astype(np.float32)
+    quiet = good & ~known
+    found = np.zeros(good.shape, bool)
+    fine = [tier for tier in tiers if tier.kernel < _BIN * 0.75]
+    for tier in fine:
+        smooth = _smoothed(above, _kernel(tier.kernel))
+        found |= _grown(_above(smooth, quiet, tier.threshold) & good, tier.grow)
+    coarse = _detect_coarse(above, good, quiet, tuple(set(tiers) - set(fine)))
+    return found | _enlarged(coarse, good.shape)
+
+
+def _detect_coarse(
+    above: FloatArray, good: Mask, quiet: Mask, tiers: tuple[Tier, ...]
+) -> Mask:
+    """Find the sources of the larger tiers on the binned image."""
+    means, counts = _binned(above, good)
+    calm = _binned(above, quiet)[1] > _BIN
+    found = np.zeros(means.shape, bool)
+    weight = counts / _BIN**2
+    for tier in tiers:
+        sigma = tier.kernel / _BIN
+        norm = ndimage.gaussian_filter(weight, sigma, truncate=3, mode="nearest")
+        smooth = ndimage.gaussian_filter(means * weight, sigma, truncate=3)
+        smooth /= np.maximum(norm, 0.1)
+        hit = _above(smooth, calm, tier.threshold)
+        found |= _grown(hit, round(tier.grow / _BIN))
+    return found
+
+
+def _above(smooth: FloatArray, quiet: Mask, threshold: float) -> Mask:
+    """Where a smoothed image stands above its own noise."""
+    step = max(1, smooth.size // 300_000)
+    sample = smooth.ravel()[::step][quiet.ravel()[::step]]
+    if sample.size < 16:
+        return np.zeros(smooth.shape, bool)
+    middle = np.median(sample)
+    low = middle - sample[sample < middle]
+    noise = _MAD_TO_SIGMA * np.median(low) if low.size else 0.0
+    return np.asarray(smooth > middle + threshold * noise)
+
+
+def _kernel(sigma: float) -> FloatArray:
+    """Sample a Gaussian kernel out to three sigma."""
+    reach = max(1, round(3 * sigma))
+    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    return (taps / taps.sum()).astype(np.float32)
+
+
+def _box_medians(means: FloatArray, counts: FloatArray, box: int) -> FloatArray:
+    """Clipped medians of boxes; boxes with little sky get the frame's median."""
+    rows = max(1, round(means.shape[0] / box))
+    cols = max(1, round(means.shape[1] / box))
+    mesh = np.full((rows, cols), np.nan, np.float32)
+    for j, band in enumerate(np.array_split(means, rows, axis=0)):
+        seen = np.array_split(counts, rows, axis=0)[j] >= _BIN**2 / 4
+        for i, values in enumerate(_columns(band, seen, cols)):
+            if values.size > 8:
+                mesh[j, i] = _clipped_median(values)
+    rest = means[counts > 0]
+    middle = np.median(rest) if rest.size else 0.0
+    return np.where(np.isfinite(mesh), mesh, _nearest(mesh, float(middle)))
+
+
+def _nearest(mesh: FloatArray, otherwise: float) -> FloatArray:
+    """The value of the nearest box that has one."""
+    empty = ~np.isfinite(mesh)
+    if empty.all():
+        return np.full(mesh.shape, otherwise, np.float32)
+    where = ndimage.distance_transform_edt(
+        empty, return_distances=False, return_indices=True
+    )
+    return mesh[tuple(where)]
+
+
+def _columns(band: FloatArray, seen: Mask, count: int) -> Iterator[FloatArray]:
+    """Cut a band of the binned image into boxes of sky."""
+    for values, good in zip(
+        np.array_split(band, count, axis=1),
+        np.array_split(seen, count, axis=1),
+        strict=True,
+    ):
+        yield values[good]
+
+
+def _clipped_median(values: FloatArray) -> float:
+    """Median of what does not stand above its surroundings."""
+    for _ in range(3):
+        middle = np.median(values)
+        low = middle - values[values <= middle]
+        limit = middle + 2.5 * _MAD_TO_SIGMA * np.median(low)
+        kept = values[values <= limit]
+        if kept.size in (0, values.size):
+            break
+        values = kept
+    return float(np.median(values))
+
+
+def _interpolated(mesh: FloatArray, shape: tuple[int, int]) -> FloatArray:
+    """Interpolate box values linearly to every pixel."""
+    ny, nx = shape
+    y = (np.arange(ny) + 0.5) / ny * mesh.shape[0] - 0.5
+    x = (np.arange(nx) + 0.5) / nx * mesh.shape[1] - 0.5
+    return (_hats(y, mesh.shape[0]) @ mesh @ _hats(x, mesh.shape[1]).T).astype(
+        np.float32
+    )
+
+
+def _hats(at: npt.NDArray[np.float64], count: int) -> FloatArray:
+    """Weights of linear interpolation between ``count`` nodes, constant beyond."""
+    at = np.clip(at, 0, count - 1)[:, None]
+    weights = np.clip(1 - np.abs(at - np.arange(count)), 0, None)
+    return np.asarray(weights, np.float32)
+
+
+def _binned(image: FloatArray, good: Mask) -> tuple[FloatArray, FloatArray]:
+    """Means of the good pixels in squares of `_BIN` pixels, and their numbers."""
+    ny, nx = image.shape
+    shape = (-(-ny // _BIN), -(-nx // _BIN))
+    sums, counts = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    _bin_sums(image, good, sums, counts)
+    return sums / np.maximum(counts, 1), counts
+
+
+@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _bin_sums(image, good, sums, counts):  # type: ignore[no-untyped-def]
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            if good[y, x]:
+                sums[y // _BIN, x // _BIN] += image[y, x]
+                counts[y // _BIN, x // _BIN] += 1
+
+
+@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _smoothed(image, taps):  # type: ignore[no-untyped-def]
+    """Convolve with a separable kernel; zero beyond the edges."""
+    ny, nx = image.shape
+    reach = taps.size // 2
+    rows = np.zeros_like(image)
+    for y in range(ny):
+        for k in range(taps.size):
+            d = k - reach
+            for x in range(max(0, -d), min(nx, nx - d)):
+                rows[y, x] += taps[k] * image[y, x + d]
+    out = np.zeros_like(image)
+    for y in range(ny):
+        for k in range(taps.size):
+            j = y + k - reach
+            if 0 <= j < ny:
+                for x in range(nx):
+                    out[y, x] += taps[k] * rows[j, x]
+    return out
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _grown(mask, reach):  # type: ignore[no-untyped-def]
+    """Dilate a mask by a square of half side ``reach``."""
+    ny, nx = mask.shape
+    if reach < 1:
+        return mask.copy()
+    rows = np.zeros_like(mask)
+    for y in range(ny):
+        until = -1
+        for x in range(min(reach, nx)):
+            if mask[y, x]:
+                until = x + reach
+        for x in range(nx):
+            if x + reach < nx and mask[y, x + reach]:
+                until = x + 2 * reach
+            rows[y, x] = x <= until
+    out = np.zeros_like(mask)
+    until = np.full(nx, -1)
+    for y in range(-reach, ny):
+        if y + reach < ny:
+            for x in range(nx):
+                if rows[y + reach, x]:
+                    until[x] = y + 2 * reach
+        if y >= 0:
+            for x in range(nx):
+                out[y, x] = y <= until[x]
+    return out
+
+
+def _enlarged(coarse: Mask, shape: tuple[int, int]) -> Mask:
+    """Bring a mask of bins back to pixels."""
+    fine = np.repeat(np.repeat(coarse, _BIN, axis=0), _BIN, axis=1)
+    return np.asarray(fine[: shape[0], : shape[1]])
