@@ -99,17 +99,14 @@ class Alignment:
     """Relative and absolute astrometry: tweakreg."""
 
     enabled: bool = setting(True, "Align the exposures of a mosaic.")
-    starfinder: str = setting(
-        "segmentation",
-        "How sources are found; iraf has a pixel-phase bias of several mas.",
-        choices=("segmentation", "dao", "iraf"),
-    )
+    fwhm: float = setting(2.5, "Width of a star, to find and centre it.", unit="pixels")
     snr_threshold: float = setting(10.0, "Detection threshold.", unit="sigma")
     minobj: int = setting(4, "Fewest matched sources of an exposure.")
     fitgeometry: str = setting(
-        "rshift",
-        "What may change: shift, or rotation too (rshift), ...",
-        choices=("shift", "rshift", "rscale", "general"),
+        "auto",
+        "What may change; auto: the rotation too (rshift) where an exposure has 15 or"
+        " more sources, else the shift alone.",
+        choices=("auto", "shift", "rshift", "rscale", "general"),
     )
     searchrad: float = setting(1.0, "How far exposures may be apart.", unit="arcsec")
     tolerance: float = setting(
@@ -125,9 +122,9 @@ class Alignment:
     )
     abs_minobj: int = setting(3, "Fewest matches with the catalogue.")
     abs_fitgeometry: str = setting(
-        "rshift",
-        "What may change against the catalogue.",
-        choices=("shift", "rshift", "rscale", "general"),
+        "auto",
+        "What may change against the catalogue; auto as above.",
+        choices=("auto", "shift", "rshift", "rscale", "general"),
     )
     max_shift: float = setting(
         1.0, "An exposure that moves further is misaligned.", unit="arcsec"

@@ -7,6 +7,7 @@ import dataclasses
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -199,9 +200,9 @@ class _Pool:
         """Wait until at least one task has ended."""
         ended = []
         for ready in wait(list(self.busy)):
-            assert isinstance(ready, Connection)  # noqa: S101 - for the type checker
+            assert isinstance(ready, Connection)
             worker = self.busy.pop(ready)
-            assert worker.task is not None  # noqa: S101
+            assert worker.task is not None
             task, worker.task = worker.task, None
             try:
                 ended.append((task, ready.recv()))
@@ -227,11 +228,19 @@ class _Worker:
 
 
 def _work(pipe: Connection) -> None:
-    """Do tasks until the parent is gone."""
+    """Do tasks until the parent is gone; then stop at once, even within a task."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             pipe.send(execute(pipe.recv()))
+
+
+def _stop_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _died(task: Task, worker: _Worker) -> Record:

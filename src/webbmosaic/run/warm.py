@@ -1,7 +1,7 @@
 """Imported once before workers are forked, so that each starts with jwst at hand.
 
-``gc.freeze`` keeps the collector from walking the hundreds of thousands of objects of
-these packages at every step of the pipeline: small frames run two to three times faster.
+``gc.freeze`` keeps the collector from walking all the objects of these packages at
+every step of the pipeline: small frames run two to three times faster.
 """
 
 import gc

@@ -1,0 +1,104 @@
+"""Options that mean the same in every command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+__all__ = [
+    "Overrides",
+    "dry_run",
+    "job_options",
+    "merged",
+    "read_all_settings",
+    "settings_options",
+    "work_dir",
+]
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+Overrides = dict[str, dict[str, Any]]
+
+work_dir = click.option(
+    "-C",
+    "--work-dir",
+    "work",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    show_default="the current folder",
+    metavar="FOLDER",
+    help="Folder that holds the dataset folders.",
+)
+
+dry_run = click.option(
+    "-n", "--dry-run", is_flag=True, help="Say what would be done, and stop."
+)
+
+_processes = click.option(
+    "-j",
+    "--processes",
+    type=click.IntRange(min=1),
+    default=lambda: len(os.sched_getaffinity(0)),
+    show_default="all cores",
+    metavar="N",
+    help="How many exposures to reduce at once.",
+)
+
+_redo = click.option("--redo", is_flag=True, help="Do again what is already done.")
+
+_settings_file = click.option(
+    "--settings",
+    "settings_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Settings to use, instead of FOLDER/webbmosaic.toml.",
+)
+
+_assignments = click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Change one setting; may be repeated. See: webbmosaic settings",
+)
+
+
+def _all_of(*options: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
+    def decorate(command: _Command) -> _Command:
+        return reduce(lambda made, option: option(made), reversed(options), command)
+
+    return decorate
+
+
+#: ``settings_file, assignments``
+settings_options = _all_of(_settings_file, _assignments)
+#: ``work, processes, redo, dry_run``
+job_options = _all_of(work_dir, _processes, _redo, dry_run)
+
+
+def merged(*overrides: Overrides) -> Overrides:
+    """Join overrides of settings; later ones win."""
+    result: Overrides = {}
+    for part in overrides:
+        for section, values in part.items():
+            result.setdefault(section, {}).update(values)
+    return result
+
+
+def read_all_settings(
+    work: Path,
+    settings_file: Path | None,
+    assignments: tuple[str, ...],
+    overrides: Overrides | None = None,
+) -> Any:
+    """Read the settings: command line > TOML > default."""
+    from webbmosaic.datasets import Workspace
+    from webbmosaic.settings_file import parse_assignments, read_settings
+
+    path = settings_file or Workspace(work).settings
+    given = merged(overrides or {}, parse_assignments(assignments))
+    return read_settings(path, given)

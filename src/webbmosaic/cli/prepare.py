@@ -1,0 +1,87 @@
+"""``webbmosaic prepare``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from webbmosaic.cli.options import dry_run, work_dir
+
+__all__ = ["prepare"]
+
+
+@click.command(
+    epilog="Example: webbmosaic prepare mastDownload -C ceers --filter F200W"
+)
+@click.argument(
+    "sources",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="SOURCE...",
+)
+@work_dir
+@click.option(
+    "--copy", is_flag=True, help="Copy the raw ramps instead of linking them."
+)
+@click.option(
+    "--filter", "filters", multiple=True, help="Only this filter; repeatable."
+)
+@click.option(
+    "--instrument",
+    "instruments",
+    multiple=True,
+    type=click.Choice(["NIRCAM", "MIRI", "NIRISS"], case_sensitive=False),
+    help="Only this instrument; repeatable.",
+)
+@click.option("--program", "programs", multiple=True, help="Only this program.")
+@click.option("--obs", "observations", multiple=True, help="Only this observation.")
+@dry_run
+def prepare(
+    sources: tuple[Path, ...],
+    work: Path,
+    *,
+    copy: bool,
+    filters: tuple[str, ...],
+    instruments: tuple[str, ...],
+    programs: tuple[str, ...],
+    observations: tuple[str, ...],
+    dry_run: bool,
+) -> None:
+    """
+    Lay out raw ramps in a work folder.
+
+    SOURCE is an _uncal.fits file or a folder that holds some, such as a MAST download
+    folder. Each imaging exposure gets FOLDER/DATASET/uncals/DATASET_uncal.fits; others
+    are listed with the reason why they are left out. The sorted table of visits is
+    written beside them.
+    """
+    from webbmosaic.datasets import Workspace
+    from webbmosaic.stages.prepare import (
+        Wanted,
+        find_uncals,
+        lay_out,
+        write_visit_table,
+    )
+
+    workspace = Workspace(work)
+    wanted = Wanted(filters, instruments, programs, observations)
+    result = lay_out(
+        find_uncals(sources), workspace, wanted, copy=copy, dry_run=dry_run
+    )
+    for path, reason in result.left_out.items():
+        click.echo(f"left out {path.name}: {reason}")
+    for sentence in result.problems.values():
+        click.echo(f"Error: {sentence}", err=True)
+    verb = "would be laid out" if dry_run else "laid out"
+    click.echo(
+        f"{len(result.laid_out)} exposures {verb}, {len(result.there)} there already,"
+        f" {len(result.left_out)} left out, {len(result.problems)} broken"
+    )
+    if not dry_run and (result.laid_out or result.there):
+        write_visit_table(workspace)
+        click.echo(f"visits: {workspace.visit_table}")
+    if result.problems:
+        sys.exit(1)

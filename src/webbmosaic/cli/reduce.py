@@ -1,0 +1,224 @@
+"""``webbmosaic stage1``, ``stage2``, ``stage3`` and ``run``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from webbmosaic.cli.options import (
+    Overrides,
+    job_options,
+    merged,
+    read_all_settings,
+    settings_options,
+)
+
+__all__ = ["run", "stage1", "stage2", "stage3"]
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_datasets = click.argument("datasets", nargs=-1, metavar="[DATASET]...")
+
+
+def _maximum_cores(command: _Command) -> _Command:
+    return click.option(
+        "--maximum-cores",
+        type=click.Choice(["none", "quarter", "half", "all"]),
+        help="Cores that one ramp fit may use; several exposures at once are faster.",
+    )(command)
+
+
+def _skip(command: _Command) -> _Command:
+    return click.option(
+        "--skip",
+        multiple=True,
+        metavar="STEP",
+        help="Leave out a cleaning step, such as flat or stripes; repeatable.",
+    )(command)
+
+
+def _keep_sky(command: _Command) -> _Command:
+    return click.option(
+        "--keep-sky", is_flag=True, help="Measure the sky, but leave it in."
+    )(command)
+
+
+def _mosaic_options(command: _Command) -> _Command:
+    for option in reversed(_MOSAIC_OPTIONS):
+        command = option(command)
+    return command
+
+
+_MOSAIC_OPTIONS = (
+    click.option("--combine-obs", is_flag=True, help="All observations in one mosaic."),
+    click.option("--combine-program", is_flag=True, help="All programs in one mosaic."),
+    click.option("--combine-filter", is_flag=True, help="All filters in one mosaic."),
+    click.option("--by-visit", is_flag=True, help="One mosaic for each visit."),
+    click.option("--pixel-scale", type=float, help="Output pixel, in arcsec."),
+    click.option("--pixel-scale-ratio", type=float, help="Output over input pixel."),
+    click.option("--pixfrac", type=float, help="Size of the drop, in input pixels."),
+    click.option("--kernel", help="Such as square or gaussian."),
+    click.option("--north-up", is_flag=True, help="Turn the y axis to the north."),
+    click.option(
+        "--abs-refcat",
+        type=click.Path(path_type=Path),
+        help="Catalogue (RA, DEC) that sets the absolute frame.",
+    ),
+    click.option(
+        "--on-misaligned",
+        type=click.Choice(["fail", "keep", "drop"]),
+        help="What becomes of an exposure that cannot be aligned.",
+    ),
+    click.option(
+        "--output-dir",
+        default=None,
+        metavar="FOLDER",
+        help="Folder of the mosaics.  [default: FOLDER/calibrated3_mosaic]",
+    ),
+)
+_MOSAIC_KEYS = {
+    "combine_obs": ("grouping", "combine_observations"),
+    "combine_program": ("grouping", "combine_programs"),
+    "combine_filter": ("grouping", "combine_filters"),
+    "pixel_scale": ("resample", "pixel_scale"),
+    "pixel_scale_ratio": ("resample", "pixel_scale_ratio"),
+    "pixfrac": ("resample", "pixfrac"),
+    "kernel": ("resample", "kernel"),
+    "north_up": ("resample", "north_up"),
+    "abs_refcat": ("alignment", "abs_refcat"),
+    "on_misaligned": ("alignment", "on_misaligned"),
+}
+
+
+def _mosaic_overrides(given: dict[str, Any]) -> Overrides:
+    overrides: Overrides = {}
+    for option, (section, key) in _MOSAIC_KEYS.items():
+        value = given.get(option)
+        if value:
+            value = str(value.resolve()) if isinstance(value, Path) else value
+            overrides.setdefault(section, {})[key] = value
+    if given.get("by_visit"):
+        overrides.setdefault("grouping", {})["combine_visits"] = False
+    return overrides
+
+
+def _stage1_overrides(given: dict[str, Any]) -> Overrides:
+    overrides: Overrides = {step: {"enabled": False} for step in given.get("skip", ())}
+    if given.get("maximum_cores"):
+        overrides["detector1"] = {"maximum_cores": given["maximum_cores"]}
+    return overrides
+
+
+def _stage2_overrides(given: dict[str, Any]) -> Overrides:
+    return {"sky": {"subtract": False}} if given.get("keep_sky") else {}
+
+
+@click.command(epilog="Example: webbmosaic stage1 -C ceers -j 8 --skip stripes")
+@_datasets
+@job_options
+@settings_options
+@_maximum_cores
+@_skip
+def stage1(**given: Any) -> None:
+    r"""
+    Raw ramps to clean count-rate images (uncal to rate).
+
+    Runs calwebb_detector1, then divides by the flat and removes what the pipeline
+    leaves behind. With no DATASET, every dataset in the work folder is reduced.
+
+    \b
+    Reads   DATASET/uncals/DATASET_uncal.fits
+    Writes  DATASET/calibrated1_rates/DATASET_rate.fits
+    """
+    _reduce(("stage1",), given, _stage1_overrides(given))
+
+
+@click.command(epilog="Example: webbmosaic stage2 -C ceers --keep-sky")
+@_datasets
+@job_options
+@settings_options
+@_keep_sky
+def stage2(**given: Any) -> None:
+    r"""
+    Count rates to calibrated images (rate to cal).
+
+    Runs calwebb_image2, then measures the constant sky beside the sources and
+    subtracts it.
+
+    \b
+    Reads   DATASET/calibrated1_rates/DATASET_rate.fits
+    Writes  DATASET/calibrated2_cals/DATASET_cal.fits
+    """
+    _reduce(("stage2",), given, _stage2_overrides(given))
+
+
+@click.command(
+    epilog="Example: webbmosaic stage3 -C ceers --combine-obs --pixel-scale 0.03"
+)
+@_datasets
+@job_options
+@settings_options
+@_mosaic_options
+def stage3(**given: Any) -> None:
+    r"""
+    Calibrated images to mosaics (cal to i2d).
+
+    Groups the exposures by program, observation, instrument and filter; aligns them,
+    levels their skies, rejects outliers, drizzles, and makes a source catalogue.
+
+    \b
+    Reads   DATASET/calibrated2_cals/DATASET_cal.fits
+    Writes  calibrated3_mosaic/GROUP/GROUP_i2d.fits and tables beside it
+    """
+    _reduce(("stage3",), given, _mosaic_overrides(given))
+
+
+@click.command(epilog="Example: webbmosaic run -C ceers -j 4")
+@_datasets
+@job_options
+@settings_options
+@_maximum_cores
+@_skip
+@_keep_sky
+@_mosaic_options
+def run(**given: Any) -> None:
+    """All stages in order, for all that is in the folder."""
+    overrides = merged(
+        _stage1_overrides(given), _stage2_overrides(given), _mosaic_overrides(given)
+    )
+    _reduce(("stage1", "stage2", "stage3"), given, overrides)
+
+
+def _reduce(
+    stages: tuple[str, ...], given: dict[str, Any], overrides: Overrides
+) -> None:
+    from webbmosaic.cli.progress import run_and_show
+    from webbmosaic.datasets import Workspace
+    from webbmosaic.run.folder import folder_tasks, write_tables
+    from webbmosaic.stages.pipeline import require_context
+
+    settings = read_all_settings(
+        given["work"], given["settings_file"], given["assignments"], overrides
+    )
+    output = given.get("output_dir")
+    workspace = Workspace(given["work"], *([output] if output else []))
+    tasks = folder_tasks(
+        workspace,
+        given["datasets"],
+        settings,
+        stages=stages,
+        context=require_context(),
+    )
+    good = run_and_show(
+        tasks,
+        processes=given["processes"],
+        redo=given["redo"],
+        dry_run=given["dry_run"],
+    )
+    if "stage3" in stages and not given["dry_run"]:
+        write_tables(workspace, tasks)
+    sys.exit(0 if good else 1)

@@ -1,0 +1,246 @@
+"""Which tasks there are: what each stage would read and write, for whom."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from webbmosaic.datasets import (
+    IMAGING_EXPOSURES,
+    Dataset,
+    Group,
+    Workspace,
+    effective_filter,
+)
+from webbmosaic.run.tasks import Task
+from webbmosaic.settings import Grouping, Settings
+
+__all__ = ["Exposure", "group_exposures", "plan", "plan_mosaic"]
+
+Header: TypeAlias = Mapping[str, str | int | float | bool]
+
+#: Peak memory of calwebb_detector1 and calwebb_image2, in MB, on top of the packages:
+#: measured 2686 MB for 2048 x 2048 x 9 groups and 332 MB for small frames.
+_BASE_MB, _MB_PER_PIXEL_GROUP, _MB_PER_PIXEL = 350.0, 6.5e-5, 2.6e-4
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """
+    A dataset and what its header says.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    header : mapping
+        Primary and SCI keywords; empty where the file cannot be read.
+    """
+
+    dataset: Dataset
+    header: Header
+
+    @property
+    def filter_name(self) -> str:
+        """The filter that shaped the light; empty where the header is unknown."""
+        name = str(self.header.get("FILTER", ""))
+        return effective_filter(name, str(self.header.get("PUPIL", "")))
+
+    @property
+    def pixels(self) -> float:
+        """Pixels of one frame."""
+        sizes = (float(self.header.get(f"SUBSIZE{axis}", 2048)) for axis in (1, 2))
+        return next(sizes) * next(sizes)
+
+    def settings(self, settings: Settings) -> Settings:
+        """Narrow settings to this exposure."""
+        return settings.for_exposure(
+            instrument=self.dataset.instrument,
+            filter_name=self.filter_name,
+            detector=self.dataset.detector,
+        )
+
+
+def group_exposures(
+    exposures: Iterable[Exposure], wanted: Grouping
+) -> dict[Group, list[Exposure]]:
+    """
+    Sort exposures into mosaics.
+
+    Parameters
+    ----------
+    exposures : iterable of Exposure
+    wanted : Grouping
+
+    Returns
+    -------
+    groups : dict
+        Group -> its exposures, both sorted. A group's name follows from its members
+        alone.
+    """
+    sorted_out = defaultdict(list)
+    for exposure in exposures:
+        sorted_out[_grouping_key(exposure, wanted)].append(exposure)
+    groups = {}
+    for members in sorted_out.values():
+        members.sort(key=lambda e: e.dataset)
+        groups[_group_of(members, wanted)] = members
+    return dict(sorted(groups.items()))
+
+
+def _grouping_key(exposure: Exposure, wanted: Grouping) -> tuple[str, ...]:
+    d = exposure.dataset
+    alone = wanted.combine_observations or wanted.combine_programs
+    return (
+        d.instrument,
+        "" if wanted.combine_filters else exposure.filter_name,
+        "" if wanted.combine_programs else d.program,
+        "" if alone else d.observation,
+        "" if alone or wanted.combine_visits else d.visit,
+    )
+
+
+def _group_of(members: list[Exposure], wanted: Grouping) -> Group:
+    def all_of(name: str) -> tuple[str, ...]:
+        return tuple(sorted({getattr(m.dataset, name) for m in members}))
+
+    by_visit = not (
+        wanted.combine_visits or wanted.combine_observations or wanted.combine_programs
+    )
+    return Group(
+        programs=all_of("program"),
+        observations=all_of("observation"),
+        visits=all_of("visit") if by_visit else (),
+        instrument=members[0].dataset.instrument,
+        filters=tuple(sorted({m.filter_name for m in members})),
+    )
+
+
+def plan(
+    workspace: Workspace,
+    exposures: Iterable[Exposure],
+    settings: Settings,
+    *,
+    stages: Iterable[str],
+    context: str = "",
+) -> list[Task]:
+    """
+    List the tasks of some stages.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    exposures : iterable of Exposure
+    settings : Settings
+        Not yet narrowed.
+    stages : iterable of str
+        Of ``stage1``, ``stage2`` and ``stage3``.
+    context : str, optional
+        The CRDS context that is pinned.
+
+    Returns
+    -------
+    tasks : list of Task
+        What one needs comes before it.
+    """
+    exposures, stages = list(exposures), set(stages)
+    tasks: list[Task] = []
+    for exposure in exposures:
+        tasks += _exposure_tasks(workspace, exposure, settings, stages)
+    if "stage3" in stages:
+        usable = [e for e in exposures if _may_be_combined(e)]
+        for group, members in group_exposures(usable, settings.grouping).items():
+            cals = [workspace.cal(m.dataset) for m in members]
+            task = plan_mosaic(cals, workspace.mosaic(group), members, settings)
+            tasks.append(
+                dataclasses.replace(
+                    task,
+                    record=workspace.record(group, "stage3"),
+                    log=workspace.log(group, "stage3"),
+                    needs=tuple(f"stage2:{m.dataset}" for m in members),
+                )
+            )
+    return [dataclasses.replace(task, context=context) for task in tasks]
+
+
+def _may_be_combined(exposure: Exposure) -> bool:
+    kind = exposure.header.get("EXP_TYPE")
+    return bool(exposure.filter_name) and kind in IMAGING_EXPOSURES
+
+
+def _exposure_tasks(
+    workspace: Workspace, exposure: Exposure, settings: Settings, stages: set[str]
+) -> list[Task]:
+    dataset, narrowed = exposure.dataset, exposure.settings(settings)
+    uncal, rate, cal = (
+        getattr(workspace, name)(dataset) for name in ("uncal", "rate", "cal")
+    )
+    groups = float(exposure.header.get("NGROUPS", 10))
+    ramp = groups * float(exposure.header.get("NINTS", 1))
+    memory = {
+        "stage1": _BASE_MB + exposure.pixels * ramp * _MB_PER_PIXEL_GROUP,
+        "stage2": _BASE_MB + exposure.pixels * _MB_PER_PIXEL,
+    }
+    files = {"stage1": (uncal, rate), "stage2": (rate, cal)}
+    return [
+        Task(
+            stage=stage,
+            owner=str(dataset),
+            inputs=(read,),
+            outputs=(written,),
+            record=workspace.record(dataset, stage),
+            log=workspace.log(dataset, stage),
+            settings=narrowed,
+            needs=(f"stage1:{dataset}",) if stage == "stage2" else (),
+            memory_mb=memory[stage],
+        )
+        for stage, (read, written) in files.items()
+        if stage in stages
+    ]
+
+
+def plan_mosaic(
+    cals: list[Path], i2d: Path, members: list[Exposure], settings: Settings
+) -> Task:
+    """
+    Make the task of one mosaic.
+
+    Parameters
+    ----------
+    cals : list of `~pathlib.Path`
+    i2d : `~pathlib.Path`
+        The mosaic to make; the record and log go beside it.
+    members : list of Exposure
+        The exposures of ``cals``.
+    settings : Settings
+        Not yet narrowed.
+
+    Returns
+    -------
+    task : Task
+    """
+    owner = i2d.name.removesuffix(".fits").removesuffix("_i2d")
+    pixels = sum(m.pixels for m in members)
+    return Task(
+        stage="stage3",
+        owner=owner,
+        inputs=tuple(cals),
+        outputs=(i2d,),
+        record=i2d.parent / "state" / "stage3.json",
+        log=i2d.parent / "logs" / "stage3.log",
+        settings=_shared_settings(members, settings),
+        fan_in=True,
+        memory_mb=_BASE_MB + pixels * 8e-5,
+    )
+
+
+def _shared_settings(members: list[Exposure], settings: Settings) -> Settings:
+    """Narrow to what the members have in common."""
+    filters = {m.filter_name for m in members}
+    return settings.for_exposure(
+        instrument=members[0].dataset.instrument,
+        filter_name=filters.pop() if len(filters) == 1 else "",
+    )

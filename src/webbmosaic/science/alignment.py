@@ -1,0 +1,196 @@
+"""Star positions for alignment, and how well exposures agree on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import minimum_filter
+from scipy.spatial import cKDTree
+
+__all__ = ["Agreement", "agreement", "find_stars", "windowed_centroids"]
+
+_GAUSSIAN_FWHM = 2.3548  # sigmas in a full width at half maximum
+_HALF = 5  # half size of the cut-out in which a star is centred, in pixels
+
+
+def find_stars(
+    data: NDArray[np.floating],
+    usable: NDArray[np.bool_],
+    *,
+    fwhm: float = 2.5,
+    threshold: float = 10.0,
+) -> NDArray[np.float64]:
+    """
+    Find compact sources and centre them without pixel-phase bias.
+
+    Parameters
+    ----------
+    data : 2D `~numpy.ndarray`, shape (ny, nx)
+        Any unit; a smooth background may be in it.
+    usable : 2D bool `~numpy.ndarray`, shape (ny, nx)
+        `False` where a pixel may not be used: sources with such a pixel within 2 pixels
+        of their centre, such as saturated stars, are left out.
+    fwhm : float, optional
+        Width of a star, in pixels.
+    threshold : float, optional
+        Significance of the filtered peak, in sigma.
+
+    Returns
+    -------
+    stars : `~numpy.ndarray`, shape (n, 3), float64
+        x, y (0-based pixels, the centre of the first pixel is 0, 0) and flux (unit of
+        ``data`` times pixels, within the Gaussian window), brightest first.
+
+    Notes
+    -----
+    Detection by `photutils.detection.DAOStarFinder`; its own positions, and more so
+    those of IRAFStarFinder, depend on where in a pixel the star sits (several mas at
+    NIRCam's sampling), so each star is centred again by `windowed_centroids`.
+    """
+    from astropy.stats import sigma_clipped_stats
+    from photutils.detection import DAOStarFinder
+
+    clean = np.where(usable, data, np.nan)
+    _, level, rms = sigma_clipped_stats(clean, sigma=3.0, maxiters=5)
+    if not np.isfinite(rms) or rms <= 0:
+        return np.empty((0, 3))
+    # The finder's threshold is on the filtered image, whose noise is lower.
+    finder = DAOStarFinder(threshold * rms / fwhm, fwhm, sharpness_range=(0.2, 1.2))
+    filled = np.where(usable, data - level, 0.0)
+    found = finder(filled, mask=~usable)
+    if found is None or len(found) == 0:
+        return np.empty((0, 3))
+    whole = minimum_filter(usable, size=5, mode="constant", cval=0)
+    x, y, flux, good = windowed_centroids(
+        filled,
+        np.asarray(found["x_centroid"], float),
+        np.asarray(found["y_centroid"], float),
+        fwhm=fwhm,
+    )
+    rows, columns = np.rint(y[good]).astype(int), np.rint(x[good]).astype(int)
+    keep = whole[rows, columns]
+    stars = np.column_stack([x[good], y[good], flux[good]])[keep]
+    return stars[np.argsort(-stars[:, 2])]
+
+
+def windowed_centroids(
+    image: NDArray[np.floating],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    *,
+    fwhm: float,
+    iterations: int = 12,
+) -> tuple[
+    NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]
+]:
+    """
+    Centre sources under a Gaussian window that follows them.
+
+    Parameters
+    ----------
+    image : 2D `~numpy.ndarray`
+        Without background.
+    x, y : 1D `~numpy.ndarray`
+        First guesses, 0-based pixels.
+    fwhm : float
+        Of the window, in pixels.
+    iterations : int, optional
+
+    Returns
+    -------
+    x, y, flux : 1D `~numpy.ndarray`
+        Better positions, and the windowed sum.
+    good : 1D bool `~numpy.ndarray`
+        `False` where the source is too near the edge, or walked away by more than one
+        ``fwhm``.
+
+    Notes
+    -----
+    The windowed position of SExtractor (Bertin, SExtractor manual, "Windowed
+    positional parameters": XWIN_IMAGE), whose errors are close to those of a PSF fit.
+    """
+    ny, nx = image.shape
+    offsets = np.arange(-_HALF, _HALF + 1)
+    first_x, first_y = np.rint(x).astype(int), np.rint(y).astype(int)
+    inside = (first_x >= _HALF) & (first_x < nx - _HALF)
+    inside &= (first_y >= _HALF) & (first_y < ny - _HALF)
+    rows = np.clip(first_y[:, None] + offsets, 0, ny - 1)
+    columns = np.clip(first_x[:, None] + offsets, 0, nx - 1)
+    cut = image[rows[:, :, None], columns[:, None, :]].astype(float)
+    sigma = fwhm / _GAUSSIAN_FWHM
+    now_x, now_y, flux = x.copy(), y.copy(), np.zeros_like(x)
+    for _ in range(iterations):
+        dx = columns[:, None, :] - now_x[:, None, None]
+        dy = rows[:, :, None] - now_y[:, None, None]
+        weighted = np.exp(-(dx**2 + dy**2) / (2 * sigma**2)) * cut
+        flux = weighted.sum(axis=(1, 2))
+        total = np.where(flux > 0, flux, np.inf)
+        # Twice the windowed offset: the window halves the response to a shift.
+        now_x = now_x + 2 * (weighted * dx).sum(axis=(1, 2)) / total
+        now_y = now_y + 2 * (weighted * dy).sum(axis=(1, 2)) / total
+    near = np.hypot(now_x - x, now_y - y) < fwhm
+    return now_x, now_y, flux, inside & near & (flux > 0)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """
+    How well one exposure agrees with the others.
+
+    Attributes
+    ----------
+    matches : int
+        Sources that another exposure has too.
+    residual : float
+        Rms of the distance per axis between this exposure's position and the mean of
+        all, in mas; NaN without matches.
+    """
+
+    matches: int
+    residual: float
+
+
+def agreement(
+    positions: list[NDArray[np.float64]], *, tolerance: float
+) -> list[Agreement]:
+    """
+    Compare the positions that several exposures give to the same sources.
+
+    Parameters
+    ----------
+    positions : list of `~numpy.ndarray`, shape (n, 2)
+        For each exposure the sources on a common tangent plane, in arcsec.
+    tolerance : float
+        Positions closer than this are the same source, in arcsec.
+
+    Returns
+    -------
+    agreements : list of Agreement
+        One for each exposure.
+    """
+    owner = np.concatenate([np.full(len(p), i) for i, p in enumerate(positions)])
+    everything = np.concatenate(positions) if positions else np.empty((0, 2))
+    if len(everything) == 0:
+        return [Agreement(0, float("nan")) for _ in positions]
+    tree = cKDTree(everything)
+    neighbours = tree.query_ball_point(everything, tolerance)
+    offsets = np.full(everything.shape, np.nan)
+    for index, near in enumerate(neighbours):
+        owners = owner[near]
+        # Two sources of one exposure within the tolerance: which is which is unknown.
+        if len(near) > 1 and len(set(owners)) == len(owners):
+            offsets[index] = everything[index] - everything[near].mean(axis=0)
+    return [_summary(offsets[owner == i]) for i in range(len(positions))]
+
+
+def _summary(offsets: NDArray[np.float64]) -> Agreement:
+    matched = offsets[np.isfinite(offsets[:, 0])]
+    if len(matched) == 0:
+        return Agreement(0, float("nan"))
+    # Blends and cosmic rays must not speak for the fit.
+    spread = 1.4826 * np.median(np.abs(matched), axis=0)
+    good = (np.abs(matched) <= 5 * spread + 1e-9).all(axis=1)
+    rms = np.sqrt((matched[good] ** 2).mean()) if good.any() else float("nan")
+    return Agreement(int(good.sum()), float(1000 * rms))

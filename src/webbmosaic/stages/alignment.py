@@ -1,0 +1,249 @@
+"""Aligning the exposures of a mosaic with tweakreg, and checking what came of it."""
+
+from __future__ import annotations
+
+import copy
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from webbmosaic.errors import AlignmentError, UsageError
+from webbmosaic.science.alignment import agreement, find_stars
+from webbmosaic.settings import Alignment
+from webbmosaic.stages.clean import usable_pixels
+from webbmosaic.stages.pipeline import call
+
+__all__ = ["align"]
+
+#: Sources that a rotation needs to be better than the spacecraft's own.
+_ENOUGH_FOR_ROTATION = 15
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What alignment did to one exposure."""
+
+    exposure: str
+    status: str
+    sources: int
+    matches: int
+    residual_mas: float | None
+    shift_mas: tuple[float, float]
+    rotation_deg: float
+
+    def problem(self, wanted: Alignment) -> str | None:
+        """Say which limit is exceeded, if one is."""
+        if self.status != "COMPLETE":
+            return f"tweakreg found no solution ({self.sources} sources)"
+        shift = math.hypot(*self.shift_mas) / 1000
+        if shift > wanted.max_shift:
+            return f"shift {shift:.2f} arcsec exceeds {wanted.max_shift}"
+        if abs(self.rotation_deg) > wanted.max_rotation:
+            return f"rotation {self.rotation_deg:.3f} deg exceeds {wanted.max_rotation}"
+        if self.residual_mas is None or self.matches < wanted.minobj:
+            return (
+                f"{self.matches} sources match other exposures, {wanted.minobj} needed"
+            )
+        if self.residual_mas > wanted.max_residual:
+            return f"residual {self.residual_mas:.1f} mas exceeds {wanted.max_residual}"
+        return None
+
+
+def align(
+    models: list[Any], wanted: Alignment, name: str
+) -> tuple[list[Any], list[dict[str, Any]], list[str]]:
+    """
+    Align exposures to each other and, where one is given, to a catalogue.
+
+    Parameters
+    ----------
+    models : list of `~stdatamodels.jwst.datamodels.ImageModel`
+        Calibrated exposures; their WCS is changed.
+    wanted : Alignment
+        The settings.
+    name : str
+        The group, for sentences.
+
+    Returns
+    -------
+    models : list
+        Those to go on with: all, unless misaligned ones are to be dropped.
+    outcomes : list of dict
+        For each exposure its shift, rotation, matches and residual.
+    notes : list of str
+        What the user should know.
+
+    Raises
+    ------
+    AlignmentError
+        If an exposure exceeds the limits and ``on_misaligned`` is ``fail``.
+    UsageError
+        If the settings contradict each other or the catalogue cannot be read.
+    """
+    _check_settings(wanted)
+    if not wanted.enabled:
+        return models, [], ["alignment is switched off"]
+    if len(models) == 1 and not wanted.abs_refcat:
+        return models, [], [f"{name}: one exposure, nothing to align it to"]
+    stars = [
+        find_stars(
+            model.data,
+            usable_pixels(model),
+            fwhm=wanted.fwhm,
+            threshold=wanted.snr_threshold,
+        )
+        for model in models
+    ]
+    before = [copy.deepcopy(model.meta.wcs) for model in models]
+    models = _tweakreg(models, stars, wanted, name)
+    outcomes = _outcomes(models, stars, before, wanted)
+    kept, notes = _judged(models, outcomes, wanted, name)
+    return kept, [vars(outcome) for outcome in outcomes], notes
+
+
+def _check_settings(wanted: Alignment) -> None:
+    if wanted.separation <= math.sqrt(2) * wanted.tolerance:
+        msg = (
+            f"alignment.separation ({wanted.separation}) must be more than 1.42 times"
+            f" alignment.tolerance ({wanted.tolerance}), or tweakreg refuses to align"
+        )
+        raise UsageError(msg)
+    if wanted.abs_refcat and not Path(wanted.abs_refcat).is_file():
+        msg = f"alignment.abs_refcat: there is no file {wanted.abs_refcat}"
+        raise UsageError(msg)
+
+
+def _tweakreg(
+    models: list[Any], stars: list[np.ndarray], wanted: Alignment, name: str
+) -> list[Any]:
+    from jwst.datamodels import ModelLibrary
+    from jwst.tweakreg import TweakRegStep
+
+    few = min(len(s) for s in stars)
+    automatic = "rshift" if few >= _ENOUGH_FOR_ROTATION else "shift"
+    geometry = {"auto": automatic}
+    with tempfile.TemporaryDirectory(prefix="webbmosaic-") as folder:
+        for index, (model, found) in enumerate(zip(models, stars, strict=True)):
+            path = Path(folder) / f"{index}.ecsv"
+            _write_positions(found, path)
+            model.meta.tweakreg_catalog = str(path)
+        library = call(
+            TweakRegStep,
+            ModelLibrary(models, on_disk=False),
+            who=name,
+            use_custom_catalogs=True,
+            minobj=wanted.minobj,
+            fitgeometry=geometry.get(wanted.fitgeometry, wanted.fitgeometry),
+            searchrad=wanted.searchrad,
+            tolerance=wanted.tolerance,
+            separation=wanted.separation,
+            abs_refcat=wanted.abs_refcat,
+            abs_minobj=wanted.abs_minobj,
+            abs_fitgeometry=geometry.get(
+                wanted.abs_fitgeometry, wanted.abs_fitgeometry
+            ),
+            abs_searchrad=wanted.searchrad,
+            abs_tolerance=wanted.tolerance,
+            abs_separation=wanted.separation,
+        )
+    with library:
+        aligned = [library.borrow(index) for index in range(len(library))]
+        for index, model in enumerate(aligned):
+            model.meta.tweakreg_catalog = None
+            library.shelve(model, index, modify=False)
+    return aligned
+
+
+def _write_positions(stars: np.ndarray, path: Path) -> None:
+    from astropy.table import Table
+
+    table = Table(stars.reshape(-1, 3), names=("x", "y", "flux"))
+    table.write(path, format="ascii.ecsv")
+
+
+def _outcomes(
+    models: list[Any], stars: list[np.ndarray], before: list[Any], wanted: Alignment
+) -> list[_Outcome]:
+    centre = models[0].meta.wcs(*_middle(models[0]))
+    planes = [
+        _on_plane(model.meta.wcs, found[:, :2], centre)
+        for model, found in zip(models, stars, strict=True)
+    ]
+    agreements = agreement(planes, tolerance=wanted.tolerance)
+    outcomes = []
+    for model, old, plane, agreed in zip(
+        models, before, planes, agreements, strict=True
+    ):
+        shift, rotation = _moved(model, old)
+        known = math.isfinite(agreed.residual)
+        outcomes.append(
+            _Outcome(
+                exposure=str(model.meta.filename),
+                status=str(model.meta.cal_step.tweakreg),
+                sources=len(plane),
+                matches=agreed.matches,
+                residual_mas=round(agreed.residual, 3) if known else None,
+                shift_mas=shift,
+                rotation_deg=rotation,
+            )
+        )
+    return outcomes
+
+
+def _middle(model: Any) -> tuple[float, float]:
+    ny, nx = model.data.shape
+    return (nx - 1) / 2, (ny - 1) / 2
+
+
+def _on_plane(wcs: Any, pixels: np.ndarray, centre: tuple[float, float]) -> np.ndarray:
+    """Put pixels (n, 2) on a tangent plane of the sky, in arcsec."""
+    from astropy.coordinates import SkyCoord
+
+    origin = SkyCoord(*centre, unit="deg")
+    frame = origin.skyoffset_frame()
+    there = SkyCoord(*wcs(pixels[:, 0], pixels[:, 1]), unit="deg")
+    offset = there.transform_to(frame)
+    return np.column_stack([offset.lon.arcsec, offset.lat.arcsec])
+
+
+def _moved(model: Any, old: Any) -> tuple[tuple[float, float], float]:
+    """Give the shift (mas east, mas north) and rotation (degrees) of an exposure."""
+    x, y = _middle(model)
+    points = np.array([[x, y], [x + 20, y]])
+    centre = old(x, y)
+    was = _on_plane(old, points, centre)
+    now = _on_plane(model.meta.wcs, points, centre)
+    angles = [math.atan2(*(p[1] - p[0])) for p in (was, now)]
+    turned = math.degrees(angles[1] - angles[0])
+    east, north = 1000 * (now[0] - was[0])
+    return (round(float(east), 3), round(float(north), 3)), round(turned, 6)
+
+
+def _judged(
+    models: list[Any], outcomes: list[_Outcome], wanted: Alignment, name: str
+) -> tuple[list[Any], list[str]]:
+    problems = {
+        index: f"{outcome.exposure} is not aligned: {why}"
+        for index, outcome in enumerate(outcomes)
+        if (why := outcome.problem(wanted)) is not None
+    }
+    if not problems:
+        return models, []
+    said = "; ".join(problems.values())
+    if wanted.on_misaligned == "fail":
+        msg = (
+            f"{name}: {said}. Look at the report, change [alignment], or choose"
+            " --on-misaligned keep or drop"
+        )
+        raise AlignmentError(msg)
+    if wanted.on_misaligned == "keep":
+        return models, [f"kept although {text}" for text in problems.values()]
+    kept = [m for index, m in enumerate(models) if index not in problems]
+    if not kept:
+        msg = f"{name}: no exposure is left: {said}"
+        raise AlignmentError(msg)
+    return kept, [f"dropped because {text}" for text in problems.values()]

@@ -1,0 +1,121 @@
+"""The cleaning steps of stage 1, each on one count-rate image in memory.
+
+A step takes a model and the settings, changes the model, and returns the numbers for
+the ledger, or `None` where it does not apply. `STEPS` holds them in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from webbmosaic.errors import InputError
+from webbmosaic.files.models import add_history
+from webbmosaic.science.readout_noise import Readout, make_readout
+from webbmosaic.science.stripes import StripeOptions, fit_stripes
+from webbmosaic.settings import Settings
+from webbmosaic.stages.pipeline import call
+
+__all__ = ["STEPS", "Step", "flat", "stripes", "usable_pixels"]
+
+Step: TypeAlias = Callable[[Any, Settings], dict[str, Any] | None]
+
+#: Bits of the JWST data quality array (jwst documentation, "Data Quality Flags").
+DO_NOT_USE = 1
+
+
+def usable_pixels(model: Any) -> np.ndarray:
+    """
+    Tell which pixels may be used.
+
+    Parameters
+    ----------
+    model : `~stdatamodels.jwst.datamodels.ImageModel`
+
+    Returns
+    -------
+    usable : 2D bool `~numpy.ndarray`
+        Finite, and not flagged DO_NOT_USE.
+    """
+    usable: np.ndarray = np.isfinite(model.data) & ((model.dq & DO_NOT_USE) == 0)
+    return usable
+
+
+def flat(model: Any, settings: Settings) -> dict[str, Any] | None:
+    """Divide by the flat: data, errors and every variance; stage 2 then does not."""
+    from jwst.flatfield import FlatFieldStep
+
+    if not settings.flat.enabled or model.meta.cal_step.flat_field == "COMPLETE":
+        return None
+    flattened = call(FlatFieldStep, model, who=str(model.meta.filename))
+    for name in ("data", "dq", "err", "var_poisson", "var_rnoise", "var_flat"):
+        setattr(model, name, getattr(flattened, name))
+    status = flattened.meta.cal_step.flat_field
+    model.meta.cal_step.flat_field = status
+    model.meta.ref_file.flat.name = flattened.meta.ref_file.flat.name
+    if status == "COMPLETE":
+        add_history(model, "Applied flatfield")
+    return {"status": status}
+
+
+def stripes(model: Any, settings: Settings) -> dict[str, Any] | None:
+    """Subtract 1/f stripes along rows, columns and tilted lines."""
+    wanted = settings.stripes
+    if not wanted.enabled:
+        return None
+    fit = fit_stripes(
+        model.data,
+        usable_pixels(model),
+        variance=model.var_rnoise + model.var_poisson,
+        sources=_given_mask(wanted.mask, model.data.shape),
+        readout=_readout(model),
+        options=StripeOptions(
+            rows=wanted.rows,
+            stream=wanted.rows,
+            columns=wanted.columns,
+            angles=wanted.angles,
+        ),
+    )
+    model.data -= fit.pattern
+    # The error of the pattern is read noise by its nature.
+    model.var_rnoise += fit.variance
+    model.err = np.sqrt(model.err**2 + fit.variance)
+    add_history(model, "Removed stripes")
+    return dict(fit.numbers)
+
+
+def _readout(model: Any) -> Readout:
+    outputs = int(model.meta.exposure.noutputs or 1)
+    # MIRI's outputs are interleaved columns, and one output reads a small frame.
+    aside = model.meta.instrument.name != "MIRI" and model.data.shape[1] == 2048
+    return make_readout(
+        model.data.shape,
+        outputs=outputs if aside else 1,
+        fast_axis=int(model.meta.subarray.fastaxis),
+        slow_axis=int(model.meta.subarray.slowaxis),
+    )
+
+
+def _given_mask(path: str, shape: tuple[int, int]) -> np.ndarray | None:
+    """Read the source mask that the user gives instead of the automatic one."""
+    if not path:
+        return None
+    from astropy.io import fits
+
+    try:
+        with fits.open(path) as hdus:
+            image = next(
+                h.data for h in hdus if h.data is not None and h.data.ndim == 2
+            )
+    except (OSError, StopIteration) as error:
+        msg = f"stripes.mask: {path} holds no FITS image"
+        raise InputError(msg) from error
+    if image.shape != shape:
+        msg = f"stripes.mask: {path} has shape {image.shape}, the exposure {shape}"
+        raise InputError(msg)
+    return np.asarray(image) > 0
+
+
+STEPS: dict[str, Step] = {"flat": flat, "stripes": stripes}

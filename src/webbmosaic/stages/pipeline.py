@@ -1,0 +1,102 @@
+"""Calling the jwst pipeline: always the same way, its failures told in a sentence."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from webbmosaic.errors import PipelineError, ReferenceFileError
+
+__all__ = ["call", "pinned_context", "require_context"]
+
+
+def call(step: type[Any], data: Any, *, who: str, **parameters: Any) -> Any:
+    """
+    Run a pipeline or step of jwst.
+
+    Parameters
+    ----------
+    step : type
+        A pipeline or step class. Parameter references of CRDS apply to it, and what is
+        given here wins over them.
+    data : object
+        What it reads: a model, a library of models or a path.
+    who : str
+        The dataset or group, for the sentence in an error.
+    **parameters
+        Of the step.
+
+    Returns
+    -------
+    result : object
+        What the step returns.
+
+    Raises
+    ------
+    ReferenceFileError
+        If CRDS has no reference file that the step needs.
+    PipelineError
+        If the step raises.
+    """
+    from crds import CrdsError
+
+    try:
+        return step.call(data, configure_log=False, **parameters)
+    except CrdsError as error:
+        msg = f"{who}: {step.__name__} found no reference file: {_first_line(error)}"
+        raise ReferenceFileError(msg) from error
+    except OSError:
+        raise  # disks and files have sentences of their own
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,
+            ValueError) as error:  # fmt: skip
+        msg = f"{who}: {step.__name__} of jwst stopped: {_first_line(error)}"
+        raise PipelineError(msg) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def pinned_context() -> str:
+    """
+    Give the CRDS context that is pinned, or do without CRDS.
+
+    Returns
+    -------
+    context : str
+        Empty where none is pinned: steps then run with their own defaults, without any
+        parameter reference.
+    """
+    context = os.environ.get("CRDS_CONTEXT", "")
+    if not context:
+        os.environ["STPIPE_DISABLE_CRDS_STEPPARS"] = "true"
+    return context
+
+
+def require_context(environment: Mapping[str, str] = os.environ) -> str:
+    """
+    Give the CRDS context that is pinned.
+
+    Parameters
+    ----------
+    environment : mapping, optional
+
+    Returns
+    -------
+    context : str
+        Such as ``jwst_1293.pmap``.
+
+    Raises
+    ------
+    ReferenceFileError
+        If none is: a reduction that follows the server's default cannot be repeated.
+    """
+    context = environment.get("CRDS_CONTEXT", "")
+    if not context:
+        msg = (
+            "no CRDS context is pinned. Try: export CRDS_CONTEXT=jwst_NNNN.pmap, or"
+            " webbmosaic references -C WORK"
+        )
+        raise ReferenceFileError(msg)
+    return context

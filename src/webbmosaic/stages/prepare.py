@@ -1,0 +1,267 @@
+"""Laying out raw ramps: one folder for each exposure, and the table of visits."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from webbmosaic.archives.headers import Header, scan_headers
+from webbmosaic.datasets import (
+    IMAGING_EXPOSURES,
+    Dataset,
+    Workspace,
+    effective_filter,
+    find_dataset_name,
+)
+from webbmosaic.errors import InputError, UsageError
+from webbmosaic.files.products import atomic, write_text
+
+__all__ = ["LaidOut", "Wanted", "find_uncals", "lay_out", "write_visit_table"]
+
+_COLUMNS = (
+    *("group_id", "group_size", "dataset_name", "proposal_id", "obs_num", "visit_num"),
+    *("instrument", "filter", "detector", "parallel", "ra_v1", "dec_v1", "pa_v3"),
+    *("obs_date", "exposure_time", "s_region"),
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """
+    Which exposures to lay out; empty means all.
+
+    Attributes
+    ----------
+    filters, instruments, programs, observations : tuple of str
+        As in headers, whatever the case; numbers may lack their zeros.
+    """
+
+    filters: tuple[str, ...] = ()
+    instruments: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    observations: tuple[str, ...] = ()
+
+    def why_not(self, dataset: Dataset, header: Header) -> str | None:
+        """Say why an exposure is left out, or `None` where it is wanted."""
+        kind = header.get("EXP_TYPE")
+        if kind not in IMAGING_EXPOSURES:
+            return f"EXP_TYPE is {kind}, not imaging"
+        name = effective_filter(str(header.get("FILTER")), str(header.get("PUPIL")))
+        checks = (
+            ("filter", name, [f.upper() for f in self.filters]),
+            ("instrument", dataset.instrument, [i.upper() for i in self.instruments]),
+            ("program", dataset.program, [p.zfill(5) for p in self.programs]),
+            (
+                "observation",
+                dataset.observation,
+                [o.zfill(3) for o in self.observations],
+            ),
+        )
+        for what, value, wanted in checks:
+            if wanted and value not in wanted:
+                return f"{what} {value} is not wanted"
+        return None
+
+
+@dataclass(frozen=True)
+class LaidOut:
+    """
+    What was done with the files found.
+
+    Attributes
+    ----------
+    laid_out, there : list of Dataset
+        New, and already in their place.
+    left_out : dict
+        File -> reason; no human needs to look.
+    problems : dict
+        File -> sentence; it is broken.
+    """
+
+    laid_out: list[Dataset]
+    there: list[Dataset]
+    left_out: dict[Path, str]
+    problems: dict[Path, str]
+
+
+def find_uncals(sources: Iterable[Path]) -> list[Path]:
+    """
+    Find raw ramps in files and folders.
+
+    Parameters
+    ----------
+    sources : iterable of `~pathlib.Path`
+        Files, or folders that are searched to any depth (a MAST download folder).
+
+    Returns
+    -------
+    paths : list of `~pathlib.Path`
+        Sorted.
+
+    Raises
+    ------
+    UsageError
+        If a source does not exist, or there is no ``_uncal.fits`` at all.
+    """
+    found: set[Path] = set()
+    sources = list(sources)
+    for source in sources:
+        if source.is_dir():
+            found.update(source.rglob("*_uncal.fits"))
+        elif source.exists():
+            found.add(source)
+        else:
+            msg = f"{source}: no such file or folder"
+            raise UsageError(msg)
+    if not found:
+        msg = f"no *_uncal.fits in {', '.join(map(str, sources))}"
+        raise UsageError(msg)
+    return sorted(found)
+
+
+def lay_out(
+    paths: Iterable[Path],
+    workspace: Workspace,
+    wanted: Wanted,
+    *,
+    copy: bool = False,
+    dry_run: bool = False,
+) -> LaidOut:
+    """
+    Give each imaging exposure its folder.
+
+    Parameters
+    ----------
+    paths : iterable of `~pathlib.Path`
+        ``_uncal.fits`` files.
+    workspace : Workspace
+    wanted : Wanted
+    copy : bool, optional
+        Copy instead of link.
+    dry_run : bool, optional
+        Only say what would be done.
+
+    Returns
+    -------
+    result : LaidOut
+    """
+    result = LaidOut([], [], {}, {})
+    named: dict[Path, Dataset] = {}
+    for path in paths:
+        dataset = find_dataset_name(path.name)
+        if dataset is None:
+            result.left_out[path] = "the name is not one of an exposure reduced here"
+        else:
+            named[path] = dataset
+    headers, problems = scan_headers(named)
+    result.problems.update({path: str(error) for path, error in problems.items()})
+    for path, header in headers.items():
+        dataset = named[path]
+        reason = wanted.why_not(dataset, header)
+        if reason is not None:
+            result.left_out[path] = reason
+        elif _place(path, workspace.uncal(dataset), copy=copy, dry_run=dry_run):
+            result.laid_out.append(dataset)
+        else:
+            result.there.append(dataset)
+    return result
+
+
+def _place(source: Path, target: Path, *, copy: bool, dry_run: bool) -> bool:
+    """Link or copy a file; say whether anything had to be done."""
+    if target.exists() and (target.samefile(source) or _same_size(source, target)):
+        return False
+    if dry_run:
+        return True
+    if copy:
+        with atomic(target) as temporary:
+            shutil.copy2(source, temporary)
+        return True
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    target.symlink_to(os.path.relpath(source.resolve(), target.parent.resolve()))
+    return True
+
+
+def _same_size(source: Path, target: Path) -> bool:
+    """A copy made before; a link to another file is set anew."""
+    same = source.stat().st_size == target.stat().st_size
+    return not target.is_symlink() and same
+
+
+def write_visit_table(workspace: Workspace) -> int:
+    """
+    Write the table of all exposures of a work folder, sorted by visit.
+
+    Parameters
+    ----------
+    workspace : Workspace
+
+    Returns
+    -------
+    rows : int
+
+    Raises
+    ------
+    InputError
+        If there is no readable exposure.
+
+    Notes
+    -----
+    Groups are the mosaics of stage 3: program, observation, instrument and filter,
+    whichever wheel the filter is in.
+    """
+    paths = {workspace.uncal(d): d for d in workspace.datasets()}
+    headers, _ = scan_headers([p for p in paths if p.exists()])
+    if not headers:
+        msg = f"{workspace.root}: no readable exposure. Try: webbmosaic prepare"
+        raise InputError(msg)
+    rows = sorted((_row(paths[p], h) for p, h in headers.items()), key=_order)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_numbered(rows))
+    write_text(workspace.visit_table, text.getvalue())
+    return len(rows)
+
+
+def _row(dataset: Dataset, header: Header) -> dict[str, object]:
+    name = effective_filter(str(header.get("FILTER")), str(header.get("PUPIL")))
+    return {
+        "dataset_name": str(dataset),
+        "proposal_id": dataset.program,
+        "obs_num": dataset.observation,
+        "visit_num": dataset.visit,
+        "instrument": dataset.instrument,
+        "filter": name,
+        "detector": dataset.detector,
+        "parallel": dataset.sequence,
+        "ra_v1": header.get("RA_V1", ""),
+        "dec_v1": header.get("DEC_V1", ""),
+        "pa_v3": header.get("PA_V3", ""),
+        "obs_date": f"{header.get('DATE-OBS')}T{header.get('TIME-OBS')}",
+        "exposure_time": header.get("EFFEXPTM", ""),
+        "s_region": header.get("S_REGION", ""),
+    }
+
+
+def _order(row: dict[str, object]) -> tuple[str, ...]:
+    keys = ("proposal_id", "obs_num", "visit_num", "parallel", "instrument", "filter")
+    return tuple(str(row[key]) for key in (*keys, "detector", "dataset_name"))
+
+
+def _numbered(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    keys = [
+        tuple(row[k] for k in ("proposal_id", "obs_num", "instrument", "filter"))
+        for row in rows
+    ]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys), 1)}
+    return [
+        {"group_id": numbers[key], "group_size": keys.count(key), **row}
+        for key, row in zip(keys, rows, strict=True)
+    ]

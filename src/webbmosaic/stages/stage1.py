@@ -1,0 +1,88 @@
+"""Stage 1: raw ramps to clean count-rate images (uncal to rate)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from webbmosaic.archives.headers import Header, read_header
+from webbmosaic.datasets import IMAGING_EXPOSURES, Dataset
+from webbmosaic.errors import NothingToDo, UnusableDataError
+from webbmosaic.files.ledger import Result
+from webbmosaic.files.models import add_history, references_used, save_model
+from webbmosaic.settings import Detector1, Settings
+from webbmosaic.stages.clean import STEPS, usable_pixels
+from webbmosaic.stages.pipeline import call, require_context
+
+__all__ = ["run"]
+
+
+def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
+    """
+    Make the count-rate image of one exposure.
+
+    Parameters
+    ----------
+    inputs : list of `~pathlib.Path`
+        The ``_uncal.fits``.
+    outputs : list of `~pathlib.Path`
+        The ``_rate.fits`` to make.
+    settings : Settings
+
+    Returns
+    -------
+    result : `~webbmosaic.files.ledger.Result`
+        ``numbers`` has one entry for each step that did something.
+    """
+    uncal, rate = inputs[0], outputs[0]
+    require_context()
+    header = read_header(uncal)
+    _check_type(header, uncal)
+    model = _detector1(uncal, rate, settings.detector1)
+    numbers: dict[str, Any] = {
+        "usable": _check_usable(model, settings.detector1, uncal)
+    }
+    for name, step in STEPS.items():
+        done = step(model, settings)
+        if done is not None:
+            numbers[name] = done
+    context, references = references_used(model)
+    save_model(model, rate)
+    return Result(numbers=numbers, references=references, context=context)
+
+
+def _check_type(header: Header, uncal: Path) -> None:
+    kind = header.get("EXP_TYPE")
+    if kind not in IMAGING_EXPOSURES:
+        msg = f"{uncal.name}: EXP_TYPE is {kind}; only imaging is reduced here"
+        raise NothingToDo(msg)
+
+
+def _detector1(uncal: Path, rate: Path, wanted: Detector1) -> Any:
+    from jwst.pipeline import Detector1Pipeline
+
+    jump: dict[str, Any] = {"maximum_cores": wanted.maximum_cores}
+    if wanted.snowballs:
+        jump |= {
+            "min_jump_area": wanted.min_jump_area,
+            "expand_factor": wanted.expand_factor,
+            "sat_required_snowball": wanted.sat_required_snowball,
+            "expand_large_events": True,
+        }
+    steps = {"jump": jump, "ramp_fit": {"maximum_cores": wanted.maximum_cores}}
+    name = str(Dataset.parse(uncal.name))
+    model = call(Detector1Pipeline, str(uncal), who=name, steps=steps)
+    model.meta.filename = rate.name
+    add_history(model, "Ran calwebb_detector1")
+    return model
+
+
+def _check_usable(model: Any, wanted: Detector1, uncal: Path) -> float:
+    fraction = float(usable_pixels(model).mean())
+    if fraction < wanted.min_usable:
+        msg = (
+            f"{uncal.name}: only {100 * fraction:.1f} % of the pixels are usable after"
+            " calwebb_detector1 (saturated throughout?)"
+        )
+        raise UnusableDataError(msg)
+    return round(fraction, 4)
