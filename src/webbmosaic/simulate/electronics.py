@@ -105,8 +105,12 @@ def _to_dms(image: Image, frame: Aperture) -> Image:
 
 
 def _pink(ticks: int, generator: np.random.Generator) -> Image:
-    """A series with power 1/frequency, standard deviation 1 on average, mean 0."""
-    size = fft.next_fast_len(ticks, real=True)
+    """
+    A series with power 1/frequency, standard deviation 1 on average.
+
+    Cut from one of twice the length, so that its end does not join its begin.
+    """
+    size = fft.next_fast_len(2 * ticks, real=True)
     count = size // 2 + 1
     spectrum = generator.standard_normal(2 * count, dtype=np.float32).view(np.complex64)
     amplitude = np.zeros(count, np.float32)

@@ -59,12 +59,12 @@ _FILAMENTS = {
 }
 
 
-def _grid(frame: Aperture) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _grid(frame: Aperture) -> tuple[Image, Image]:
     """Positions on the full detector in units of its side, as a row and a column."""
     full = aperture(frame.detector)
-    x = (np.arange(frame.nx, dtype=np.float32) + frame.substrt1 - 0.5) / full.nx
-    y = (np.arange(frame.ny, dtype=np.float32) + frame.substrt2 - 0.5) / full.ny
-    return x[None, :], y[:, None]
+    x = (np.arange(frame.nx) + frame.substrt1 - 0.5) / full.nx
+    y = (np.arange(frame.ny) + frame.substrt2 - 0.5) / full.ny
+    return x.astype(np.float32)[None, :], y.astype(np.float32)[:, None]
 
 
 def wisp_pattern(frame: Aperture) -> Image:

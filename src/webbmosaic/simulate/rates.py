@@ -39,8 +39,11 @@ class RateLevels:
     Attributes
     ----------
     one_over_f : float
-        Standard deviation of the 1/f noise over the frame. 0.43 is what nine SHALLOW4
-        groups leave in the faint sky of a short-wavelength filter.
+        Standard deviation of the 1/f noise over the frame. With the columns it makes
+        0.43, what nine SHALLOW4 groups leave before the faint sky of a short-wavelength
+        filter.
+    columns : float
+        Standard deviation of what is common to a column.
     tilted : float
         Standard deviation of the two families at +-30 degrees together.
     wisp : float
@@ -51,7 +54,8 @@ class RateLevels:
         Leave out some pixels.
     """
 
-    one_over_f: float = 0.43
+    one_over_f: float = 0.41
+    columns: float = 0.12
     tilted: float = 0.0
     wisp: float = 0.0
     white: bool = True
@@ -73,7 +77,7 @@ class RateFrame:
         DO_NOT_USE where bad; REFERENCE_PIXEL and DO_NOT_USE on the border.
     truth : ndarray of float32, shape (ny, nx)
         Sky and sources, without any noise.
-    one_over_f, tilted, wisp : ndarray of float32, shape (ny, nx)
+    one_over_f, columns, tilted, wisp : ndarray of float32, shape (ny, nx)
     template : ndarray of float32, shape (ny, nx)
         The wisp of peak 1.
     amplitude : float
@@ -89,6 +93,7 @@ class RateFrame:
     dq: Flags
     truth: Image
     one_over_f: Image
+    columns: Image
     tilted: Image
     wisp: Image
     template: Image
@@ -147,9 +152,9 @@ def make_rate(
         truth += source / np.float32(setup.detector.gain)
     template = wisp_pattern(setup.aperture)
     amplitude = sigma * levels.wisp
-    stripes, tilted = _patterns(setup, streams, levels, sigma)
+    stripes, columns, tilted = _patterns(setup, streams, levels, sigma)
     err = _sigma_of(truth, setup, sky, sigma)
-    data = truth + stripes + tilted + np.float32(amplitude) * template
+    data = truth + stripes + columns + tilted + np.float32(amplitude) * template
     white = streams.of("white").standard_normal(shape, dtype=np.float32)
     if levels.white:
         data += err * white
@@ -162,6 +167,7 @@ def make_rate(
         dq=dq,
         truth=truth,
         one_over_f=stripes,
+        columns=columns,
         tilted=tilted,
         wisp=np.float32(amplitude) * template,
         template=template,
@@ -174,8 +180,8 @@ def make_rate(
 
 def _patterns(
     setup: Setup, streams: Streams, levels: RateLevels, sigma: float
-) -> tuple[Image, Image]:
-    """1/f noise and tilted stripes."""
+) -> tuple[Image, Image, Image]:
+    """1/f noise, columns and tilted stripes."""
     frame, facts = setup.aperture, setup.detector
     scale = levels.one_over_f * sigma / np.hypot(facts.pink_common, facts.pink_output)
     stripes = one_over_f(
@@ -186,7 +192,9 @@ def _patterns(
     )
     tilted = tilted_pattern(frame, streams.of("tilted"))
     tilted *= np.float32(levels.tilted * sigma)
-    return stripes, tilted
+    column = streams.of("columns").standard_normal((1, frame.nx), dtype=np.float32)
+    column = column * np.float32(levels.columns * sigma)
+    return stripes, np.broadcast_to(column, frame.shape), tilted
 
 
 def _sigma_of(truth: Image, setup: Setup, sky: float, sigma: float) -> Image:
