@@ -35,10 +35,11 @@ from webbmosaic.files.products import atomic, write_text
 from webbmosaic.simulate.charge import Afterglow
 from webbmosaic.simulate.detector import Planted, RawExposure, make_ramp
 from webbmosaic.simulate.effects import Streams
-from webbmosaic.simulate.filters import electrons_per_mjy
+from webbmosaic.simulate.filters import electrons_per_mjy, filter_facts
+from webbmosaic.simulate.geometry import aperture
 from webbmosaic.simulate.headers import uncal_model
 from webbmosaic.simulate.program import Exposure, Program, exposures, sky_field
-from webbmosaic.simulate.psf import PSF, make_psf
+from webbmosaic.simulate.psf import PSF, encircled_energy, make_psf
 from webbmosaic.simulate.references import write_references
 from webbmosaic.simulate.render import render
 from webbmosaic.simulate.scene import make_catalog
@@ -105,16 +106,36 @@ def _silently(_: Outcome) -> None:
     """Tell nobody."""
 
 
-def psf_of(exposure: Exposure) -> PSF:
-    """Compute (once) the point-spread function of an exposure's filter."""
-    frame, light = exposure.setup.aperture, exposure.setup.filter
+def psf_of(detector: str, filter_: str) -> PSF:
+    """
+    Compute (once) the point-spread function of a filter on a detector.
+
+    Parameters
+    ----------
+    detector, filter_ : str
+        Such as ``NRCB1`` and ``F200W``.
+
+    Returns
+    -------
+    psf : PSF
+        For pixels of the detector's scale rounded to a milliarcsecond: all detectors
+        of a channel share it.
+    """
+    frame, light = aperture(detector), filter_facts(detector, filter_)
     return make_psf(
         light.pivot,
         light.width,
-        frame.pixel_scale,
+        round(frame.pixel_scale, 3),
         kind=frame.channel or frame.instrument,
         rotation=frame.v3i_yang if frame.instrument == "MIRI" else 0.0,
     )
+
+
+def _energy(
+    detector: str, filter_: str, radii: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Encircled energy on a mosaic, where the pipeline uses aperture corrections."""
+    return encircled_energy(psf_of(detector, filter_), radii, extra_pixels=2)
 
 
 def _claim(folder: Path, program: Program) -> None:
@@ -162,7 +183,13 @@ def _references(folder: Path, program: Program, planned: list[Exposure]) -> Outc
     shutil.rmtree(partial, ignore_errors=True)
     try:
         setups = tuple(dict.fromkeys(e.setup for e in planned))
-        write_references(partial, setups, effects=program.effects, seed=program.seed)
+        write_references(
+            partial,
+            setups,
+            seed=program.seed,
+            energy=_energy,
+            effects=program.effects,
+        )
         wisps = folder / "wisp_templates"
         shutil.rmtree(wisps, ignore_errors=True)
         (partial / "wisp_templates").replace(wisps)
@@ -252,7 +279,7 @@ def _expose(
         catalog,
         setup.aperture,
         exposure.actual,
-        psf=psf_of(exposure),
+        psf=psf_of(setup.aperture.detector, setup.filter.name),
         filter_=setup.filter.name,
     ) * electrons_per_mjy(setup.aperture.detector, setup.filter.name)
     glow = None

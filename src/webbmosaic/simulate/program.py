@@ -206,21 +206,19 @@ def make_program(
         If a filter or detector is unknown, or nothing would be observed.
     """
     program = replace(
-        Program(
-            frames=frames,
-            filters=tuple(f.upper() for f in filters) or DEFAULT_FILTERS,
-            detectors=tuple(d.upper() for d in detectors),
-        ),
+        Program(frames=frames, detectors=tuple(d.upper() for d in detectors)),
+        filters=tuple(f.upper() for f in filters) or DEFAULT_FILTERS,
         **options,  # type: ignore[arg-type]
     )
     if min(program.visits, program.dithers) < 1 or program.ngroups < 0:
         msg = "visits, dithers and groups must be positive"
         raise UsageError(msg)
-    chosen = list(exposures(program))
-    for name in program.filters:
-        if all(e.setup.filter.name != name for e in chosen):
+    seen = {exposure.setup.filter.name for exposure in exposures(program)}
+    for name in program.filters if filters else ():
+        if name not in seen:
             msg = f"none of the detectors simulated has a filter '{name}'"
             raise UsageError(msg)
+    program = replace(program, filters=tuple(f for f in program.filters if f in seen))
     return program
 
 

@@ -177,8 +177,7 @@ class _Canvas:
             - 0.5
             for s in box
         )
-        x, y = np.meshgrid(columns, rows)
-        values = profile(*_offsets(self.aperture, centre, x, y))
+        values = profile(*_offsets(self.aperture, centre, columns, rows))
         shape = (len(rows) // fine, fine, len(columns) // fine, fine)
         mean: Floats = values.reshape(shape).mean(axis=(1, 3))
         return mean
@@ -212,11 +211,27 @@ def _kernel(psf: PSF, row: int, column: int) -> NDArray[np.float32]:
 
 
 def _offsets(
-    aperture: Aperture, centre: tuple[float, float], x: Floats, y: Floats
+    aperture: Aperture, centre: tuple[float, float], columns: Floats, rows: Floats
 ) -> tuple[Floats, Floats]:
-    """Distances along V2 and V3 from a point, arcsec."""
-    v2, v3 = pixel_to_v2v3(aperture, x, y)
-    return (v2 - centre[0]) * np.cos(centre[1] * ARCSEC), v3 - centre[1]
+    """Distances along V2 and V3 from a point, arcsec, of all pixels of a box.
+
+    The distortion is taken at five by five of them and interpolated with polynomials,
+    which is as good as exact and fast.
+    """
+    x, across = _interpolator(columns)
+    y, along = _interpolator(rows)
+    v2, v3 = pixel_to_v2v3(aperture, *np.meshgrid(x, y))
+    dv2 = (v2 - centre[0]) * np.cos(centre[1] * ARCSEC)
+    return along @ dv2 @ across.T, along @ (v3 - centre[1]) @ across.T
+
+
+def _interpolator(positions: Floats) -> tuple[Floats, Floats]:
+    """Five nodes, and the matrix that takes values there to all positions."""
+    low, high = positions[0], max(positions[-1], positions[0] + 1)
+    nodes = np.linspace(-1, 1, 5)
+    scaled = (2 * positions - low - high) / (high - low)
+    matrix = np.vander(scaled, 5) @ np.linalg.inv(np.vander(nodes, 5))
+    return (low + high + nodes * (high - low)) / 2, matrix
 
 
 @dataclass(frozen=True)
