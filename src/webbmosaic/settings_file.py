@@ -164,29 +164,35 @@ def as_toml(settings: Settings) -> str:
     text : str
         Reading it back gives the same settings.
     """
-    lines = ["# Settings of webbmosaic. Any section may be narrowed, for example:"]
-    lines += ["# [stripes.filter.F200W]", "# enabled = false", ""]
+    lines = [
+        "# Settings of webbmosaic. What is commented out has its default.",
+        "# Any section may be narrowed, for example: [stripes.filter.F200W]",
+        "",
+    ]
     for section, kind in SECTIONS.items():
+        given = settings.narrowed.get(section, {})
         lines += [f"# {(kind.__doc__ or '').strip()}", f"[{section}]"]
         for item in dataclasses.fields(kind):
-            lines += _commented(item, getattr(getattr(settings, section), item.name))
+            value = getattr(getattr(settings, section), item.name)
+            lines += _commented(item, value, explicit=item.name in given.get("all", {}))
         lines.append("")
         for how in KINDS:
-            for name, values in settings.narrowed.get(section, {}).get(how, {}).items():
+            for name, values in given.get(how, {}).items():
                 lines.append(f"[{section}.{how}.{name}]")
-                lines += [
-                    f"{key} = {_toml_text(value)}" for key, value in values.items()
-                ]
+                lines += [f"{key} = {_toml_text(value)}" for key, value in values.items()]
                 lines.append("")
     return "\n".join(lines)
 
 
-def _commented(item: dataclasses.Field[Any], value: Any) -> list[str]:
+def _commented(
+    item: dataclasses.Field[Any], value: Any, *, explicit: bool
+) -> list[str]:
     unit = f" [{item.metadata['unit']}]" if item.metadata["unit"] else ""
     choices = item.metadata["choices"]
     one_of = f" One of: {', '.join(choices)}." if choices else ""
     comment = f"# {item.metadata['doc']}{unit}{one_of}"
-    return [comment, f"{item.name} = {_toml_text(value)}"]
+    mark = "" if explicit or value != item.default else "# "
+    return [comment, f"{mark}{item.name} = {_toml_text(value)}"]
 
 
 def _toml_text(value: Any) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -167,3 +170,116 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCache:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CRDS_PATH", str(made.root))
     return made
+
+
+class FakeServer(ThreadingHTTPServer):
+    """Speaks CRDS's JSON-RPC and hands out the files of a cache, sometimes badly."""
+
+    daemon_threads = True
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files = {p.name: p for p in root.rglob("jwst_*") if p.is_file()}
+        self.contexts = {"latest": CONTEXT, "build": CONTEXT}
+        self.bad_files: list[str] = []
+        self.asked: list[str] = []
+        #: file name -> how its next downloads go wrong: "corrupt", "cut", "error"
+        self.mishaps: dict[str, list[str]] = {}
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def info(self) -> dict[str, object]:
+        """What get_server_info says."""
+        from crds.client.proxy import crds_encode
+
+        stamps = {
+            name: {
+                "size": str(path.stat().st_size),
+                "sha1sum": hashlib.sha1(path.read_bytes()).hexdigest(),
+            }
+            for name, path in self.files.items()
+        }
+        return {
+            "observatory": "jwst",
+            "latest_context": self.contexts["latest"],
+            "operational_context": self.contexts["latest"],
+            "edit_context": self.contexts["latest"],
+            "bad_files": " ".join(self.bad_files),
+            "bad_files_list": self.bad_files,
+            "last_synced": "2026-01-01 00:00:00",
+            "force_remote_mode": False,
+            "mappings": [n for n in self.files if n.endswith("map")],
+            "crds_version": {"str": "14.0.3"},
+            "mapping_url": {"jwst": f"{self.url}/files/"},
+            "reference_url": {"jwst": f"{self.url}/files/"},
+            "download_metadata": crds_encode(stamps),
+        }
+
+    def answer(self, method: str, params: list[str]) -> object:
+        """Do what a method of the protocol does."""
+        if method == "get_server_info":
+            return self.info()
+        if method == "get_build_context":
+            return self.contexts["build"]
+        if method == "get_default_context":
+            return self.contexts["latest"]
+        if method == "get_context_by_date" and params[0].startswith("jwst-2025"):
+            return self.contexts["2025"]
+        raise LookupError(method)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: FakeServer
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        request = json.loads(body)
+        self.server.asked.append(request["method"])
+        reply: dict[str, object] = {"id": request["id"], "error": None, "result": None}
+        try:
+            reply["result"] = self.server.answer(request["method"], request["params"])
+        except LookupError as error:
+            reply["error"] = {"message": f"no such method {error}", "code": 500}
+        self._send(json.dumps(reply).encode())
+
+    def do_GET(self) -> None:
+        name = self.path.rpartition("/")[2]
+        self.server.asked.append(name)
+        mishap = (self.server.mishaps.get(name) or [""]).pop(0)
+        if name not in self.server.files or mishap == "error":
+            self.send_error(503 if mishap else 404)
+            return
+        data = self.server.files[name].read_bytes()
+        if mishap == "corrupt":
+            data = data[::-1]
+        self._send(data, cut=mishap == "cut")
+
+    def _send(self, data: bytes, *, cut: bool = False) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data[: len(data) // 2] if cut else data)
+        self.close_connection = cut
+
+
+@pytest.fixture
+def crds_server(
+    cache: FakeCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FakeServer]:
+    """A server with all of ``cache``, while the cache that crds uses is empty."""
+    server = FakeServer(cache.root)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setenv("CRDS_SERVER_URL", server.url)
+    monkeypatch.setenv("CRDS_PATH", str(tmp_path / "empty"))
+    monkeypatch.setattr("webbmosaic.archives.crds_server._PAUSES", (0.0, 0.0))
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -20,7 +20,7 @@ __all__ = ["prepare"]
     nargs=-1,
     required=True,
     type=click.Path(path_type=Path),
-    metavar="SOURCE...",
+    metavar="[SOURCE]...",
 )
 @work_dir
 @click.option(
@@ -56,7 +56,7 @@ def prepare(
     SOURCE is an _uncal.fits file or a folder that holds some, such as a MAST download
     folder. Each imaging exposure gets FOLDER/DATASET/uncals/DATASET_uncal.fits; others
     are listed with the reason why they are left out. The sorted table of visits is
-    written beside them.
+    written beside them; without SOURCE, it alone is written.
     """
     from webbmosaic.datasets import Workspace
     from webbmosaic.stages.prepare import (
@@ -67,6 +67,9 @@ def prepare(
     )
 
     workspace = Workspace(work)
+    if not sources:
+        click.echo(f"{write_visit_table(workspace)} exposures: {workspace.visit_table}")
+        return
     wanted = Wanted(filters, instruments, programs, observations)
     result = lay_out(
         find_uncals(sources), workspace, wanted, copy=copy, dry_run=dry_run

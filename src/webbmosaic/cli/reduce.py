@@ -47,12 +47,25 @@ def _keep_sky(command: _Command) -> _Command:
     )(command)
 
 
+def _select(command: _Command) -> _Command:
+    for option in reversed(_SELECTION):
+        command = option(command)
+    return command
+
+
 def _mosaic_options(command: _Command) -> _Command:
     for option in reversed(_MOSAIC_OPTIONS):
         command = option(command)
     return command
 
 
+_SELECTION = (
+    click.option("--program", "programs", multiple=True, help="Only this program."),
+    click.option("--obs", "observations", multiple=True, help="Only this observation."),
+    click.option("--visit", "visits", multiple=True, help="Only this visit."),
+    click.option("--instrument", "instruments", multiple=True, help="Only this one."),
+    click.option("--filter", "filters", multiple=True, help="Only this filter."),
+)
 _MOSAIC_OPTIONS = (
     click.option("--combine-obs", is_flag=True, help="All observations in one mosaic."),
     click.option("--combine-program", is_flag=True, help="All programs in one mosaic."),
@@ -78,6 +91,11 @@ _MOSAIC_OPTIONS = (
         default=None,
         metavar="FOLDER",
         help="Folder of the mosaics.  [default: FOLDER/calibrated3_mosaic]",
+    ),
+    click.option(
+        "--legacy-links",
+        is_flag=True,
+        help="Link the predecessor's names of mosaics to ours.",
     ),
 )
 _MOSAIC_KEYS = {
@@ -119,6 +137,7 @@ def _stage2_overrides(given: dict[str, Any]) -> Overrides:
 
 @click.command(epilog="Example: webbmosaic stage1 -C ceers -j 8 --skip stripes")
 @_datasets
+@_select
 @job_options
 @settings_options
 @_maximum_cores
@@ -139,6 +158,7 @@ def stage1(**given: Any) -> None:
 
 @click.command(epilog="Example: webbmosaic stage2 -C ceers --keep-sky")
 @_datasets
+@_select
 @job_options
 @settings_options
 @_keep_sky
@@ -160,6 +180,7 @@ def stage2(**given: Any) -> None:
     epilog="Example: webbmosaic stage3 -C ceers --combine-obs --pixel-scale 0.03"
 )
 @_datasets
+@_select
 @job_options
 @settings_options
 @_mosaic_options
@@ -179,6 +200,7 @@ def stage3(**given: Any) -> None:
 
 @click.command(epilog="Example: webbmosaic run -C ceers -j 4")
 @_datasets
+@_select
 @job_options
 @settings_options
 @_maximum_cores
@@ -198,7 +220,12 @@ def _reduce(
 ) -> None:
     from webbmosaic.cli.progress import run_and_show
     from webbmosaic.datasets import Workspace
-    from webbmosaic.run.folder import folder_tasks, write_tables
+    from webbmosaic.run.folder import (
+        Selection,
+        folder_tasks,
+        link_legacy_names,
+        write_tables,
+    )
     from webbmosaic.stages.pipeline import require_context
 
     settings = read_all_settings(
@@ -206,12 +233,14 @@ def _reduce(
     )
     output = given.get("output_dir")
     workspace = Workspace(given["work"], *([output] if output else []))
+    names = ("programs", "observations", "visits", "instruments", "filters")
     tasks = folder_tasks(
         workspace,
         given["datasets"],
         settings,
         stages=stages,
         context=require_context(),
+        selection=Selection(**{name: given[name] for name in names}),
     )
     good = run_and_show(
         tasks,
@@ -221,4 +250,6 @@ def _reduce(
     )
     if "stage3" in stages and not given["dry_run"]:
         write_tables(workspace, tasks)
+        if given["legacy_links"]:
+            link_legacy_names(workspace, tasks)
     sys.exit(0 if good else 1)

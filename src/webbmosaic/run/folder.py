@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,8 @@ def find_exposures(
     ----------
     workspace : Workspace
     names : iterable of str
-        Dataset names, or their folders; none means all in the work folder.
+        Dataset names, their folders, or ``_cal.fits`` files from anywhere; none means
+        all in the work folder.
     first : str
         The first stage to be run: headers are read from what it reads, or, where that
         is not there (yet), from the nearest product.
@@ -75,29 +76,72 @@ def find_exposures(
     UsageError
         If a name is no dataset, has no folder, or there is none at all.
     """
-    names = list(names)
-    datasets = [Dataset.parse(Path(n).name) for n in names] or workspace.datasets()
-    for dataset in datasets:
-        if not workspace.folder(dataset).is_dir():
-            msg = f"{dataset}: has no folder in {workspace.root}"
-            raise UsageError(msg)
-    if not datasets:
+    given = [_given(name) for name in names]
+    found = given or [(dataset, None) for dataset in workspace.datasets()]
+    if not found:
         msg = (
             f"{workspace.root}: holds no dataset. Try: webbmosaic prepare SOURCE -C"
             f" {workspace.root}"
         )
         raise UsageError(msg)
-    kinds = (workspace.uncal, workspace.rate, workspace.cal)
-    order = {"stage1": (0, 1, 2), "stage2": (1, 2, 0), "stage3": (2, 1, 0)}[first]
-    sources = {}
-    for dataset in datasets:
-        candidates = (kinds[index](dataset) for index in order)
-        sources[dataset] = next((p for p in candidates if p.exists()), None)
+    sources = {
+        dataset: cal or _nearest(workspace, dataset, first) for dataset, cal in found
+    }
     headers, _ = scan_headers([p for p in sources.values() if p is not None])
     return [
-        Exposure(dataset, headers.get(path, {}) if path else {})
-        for dataset, path in sources.items()
+        Exposure(dataset, headers.get(sources[dataset] or Path(), {}), cal)
+        for dataset, cal in found
     ]
+
+
+def _given(name: str) -> tuple[Dataset, Path | None]:
+    path = Path(name)
+    is_cal = name.endswith("_cal.fits")
+    if is_cal and not path.is_file():
+        msg = f"{path}: no such file"
+        raise UsageError(msg)
+    return Dataset.parse(path.name), path if is_cal else None
+
+
+def _nearest(workspace: Workspace, dataset: Dataset, first: str) -> Path | None:
+    """Find the product from which the header is read."""
+    if not workspace.folder(dataset).is_dir():
+        msg = f"{dataset}: has no folder in {workspace.root}"
+        raise UsageError(msg)
+    kinds = (workspace.uncal, workspace.rate, workspace.cal)
+    order = {"stage1": (0, 1, 2), "stage2": (1, 2, 0), "stage3": (2, 1, 0)}[first]
+    candidates = (kinds[index](dataset) for index in order)
+    return next((p for p in candidates if p.exists()), None)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """
+    Which exposures to reduce; empty means all.
+
+    Attributes
+    ----------
+    programs, observations, visits, instruments, filters : tuple of str
+        Whatever the case; numbers may lack their zeros.
+    """
+
+    programs: tuple[str, ...] = ()
+    observations: tuple[str, ...] = ()
+    visits: tuple[str, ...] = ()
+    instruments: tuple[str, ...] = ()
+    filters: tuple[str, ...] = ()
+
+    def has(self, exposure: Exposure) -> bool:
+        """Tell whether an exposure is selected."""
+        d = exposure.dataset
+        checks = (
+            (d.program, [p.zfill(5) for p in self.programs]),
+            (d.observation, [o.zfill(3) for o in self.observations]),
+            (d.visit, [v.zfill(3) for v in self.visits]),
+            (d.instrument, [i.upper() for i in self.instruments]),
+            (exposure.filter_name, [f.upper() for f in self.filters]),
+        )
+        return all(not wanted or value in wanted for value, wanted in checks)
 
 
 def folder_tasks(
@@ -107,6 +151,7 @@ def folder_tasks(
     *,
     stages: tuple[str, ...],
     context: str,
+    selection: Selection = Selection(),
 ) -> list[Task]:
     """
     List the tasks of some stages for a work folder.
@@ -120,12 +165,22 @@ def folder_tasks(
     stages : tuple of str
     context : str
         The CRDS context.
+    selection : Selection, optional
 
     Returns
     -------
     tasks : list of Task
+
+    Raises
+    ------
+    UsageError
+        If nothing is selected.
     """
-    exposures = find_exposures(workspace, names, first=stages[0])
+    found = find_exposures(workspace, names, first=stages[0])
+    exposures = [e for e in found if selection.has(e)]
+    if not exposures:
+        msg = f"{workspace.root}: none of {len(found)} exposures is of this selection"
+        raise UsageError(msg)
     return plan(workspace, exposures, settings, stages=stages, context=context)
 
 
@@ -255,3 +310,30 @@ def folder_records(workspace: Workspace) -> list[tuple[str, str, Record | None]]
         record = read_record(workspace.record(group, "stage3"))
         records.append(("stage3", group, record))
     return records
+
+
+def link_legacy_names(workspace: Workspace, tasks: Iterable[Task]) -> None:
+    """
+    Link the names that the predecessor and its walk-through give to mosaics.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    tasks : iterable of Task
+        Of stage 3: ``{obsnum}_{instrument}_{filter}`` is linked to each group's folder,
+        and ``calibrated3_mosaics`` to the folder of all.
+    """
+    for task in tasks:
+        home = task.outputs[0].parent
+        _, _, rest = task.owner.partition("_obs")
+        observation, _, tail = rest.partition("_")
+        kind = "_".join(tail.split("_")[-2:])
+        if home.is_dir() and observation:
+            _link(home.parent / f"{observation}_{kind}", home.name)
+    if workspace.mosaics.is_dir() and workspace.mosaics_name == "calibrated3_mosaic":
+        _link(workspace.root / "calibrated3_mosaics", workspace.mosaics.name)
+
+
+def _link(link: Path, target: str) -> None:
+    if not link.exists() and not link.is_symlink():
+        link.symlink_to(target)

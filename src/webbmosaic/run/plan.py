@@ -38,10 +38,13 @@ class Exposure:
     dataset : Dataset
     header : mapping
         Primary and SCI keywords; empty where the file cannot be read.
+    cal : `~pathlib.Path`, optional
+        A calibrated image that stands elsewhere than in the work folder.
     """
 
     dataset: Dataset
     header: Header
+    cal: Path | None = None
 
     @property
     def filter_name(self) -> str:
@@ -153,7 +156,7 @@ def plan(
     if "stage3" in stages:
         usable = [e for e in exposures if _may_be_combined(e)]
         for group, members in group_exposures(usable, settings.grouping).items():
-            cals = [workspace.cal(m.dataset) for m in members]
+            cals = [m.cal or workspace.cal(m.dataset) for m in members]
             task = plan_mosaic(cals, workspace.mosaic(group), members, settings)
             tasks.append(
                 dataclasses.replace(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from webbmosaic.archives.headers import read_header
+from webbmosaic.datasets import IMAGING_EXPOSURES
 from webbmosaic.errors import InputError, UnusableDataError
 from webbmosaic.files.ledger import Result
 from webbmosaic.files.models import (
@@ -170,6 +171,8 @@ def _reject_outliers(
 
     wanted = settings.outliers
     before = _flagged(library)
+    # The step knows images by their exposure type; NIS_AMI, say, is imaging here.
+    types = _exposure_types(library, ["NRC_IMAGE"] * len(library))
     library = call(
         OutlierDetectionStep,
         library,
@@ -181,9 +184,22 @@ def _reject_outliers(
         maskpt=wanted.maskpt,
         in_memory=True,
     )
+    _exposure_types(library, types)
     status = _statuses(library, "outlier_detection")
     shares = [float(a - b) for a, b in zip(_flagged(library), before, strict=True)]
     return library, {"status": status, "fractions": [round(s, 6) for s in shares]}
+
+
+def _exposure_types(library: Any, new: list[str]) -> list[str]:
+    """Set the exposure types, and give those that there were."""
+    old = []
+    with library:
+        for index, model in enumerate(library):
+            old.append(str(model.meta.exposure.type))
+            if old[-1] not in IMAGING_EXPOSURES or new[index] not in IMAGING_EXPOSURES:
+                model.meta.exposure.type = new[index]
+            library.shelve(model, index)
+    return old
 
 
 def _flagged(library: Any) -> list[float]:

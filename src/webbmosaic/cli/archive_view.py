@@ -1,0 +1,252 @@
+"""How searches and downloads look on a terminal, and in a job's log."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from webbmosaic.archives.download import Item, Outcome
+    from webbmosaic.archives.selection import Exposure, Product
+
+__all__ = [
+    "Progress",
+    "all_exposures",
+    "grouped_exposures",
+    "in_bytes",
+    "listed_products",
+    "show",
+    "show_plan",
+]
+
+
+def in_bytes(size: float) -> str:
+    """
+    Write a number of bytes for people.
+
+    Parameters
+    ----------
+    size : float
+        Bytes.
+
+    Returns
+    -------
+    text : str
+
+    Examples
+    --------
+    >>> in_bytes(999), in_bytes(1_234_567)
+    ('999 B', '1.2 MB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.2f} TB"
+
+
+def show(table: Table) -> None:
+    """Print a table, never cut when it goes to a file or pipe."""
+    from rich.console import Console
+
+    # Without a terminal rich would cut the columns to 80 characters.
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table)
+
+
+def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        justify: Any = "right" if column in right else "left"
+        table.add_column(column, justify=justify, overflow="fold")
+    return table
+
+
+def _add(table: Table, *cells: object) -> None:
+    """Add a row; what the archive wrote is text, not markup."""
+    from rich.text import Text
+
+    table.add_row(*(Text(str(cell)) for cell in cells))
+
+
+def grouped_exposures(exposures: Sequence[Exposure]) -> Table:
+    """
+    Sum up exposures: a row for each observation, instrument and filter.
+
+    Parameters
+    ----------
+    exposures : sequence of Exposure
+        What was found.
+
+    Returns
+    -------
+    table : `~rich.table.Table`
+    """
+    groups: dict[tuple[str, ...], list[Exposure]] = defaultdict(list)
+    for one in exposures:
+        filters = " ".join(one.elements)
+        key = (one.program, one.observation, one.instrument, filters, one.exposure_type)
+        groups[key].append(one)
+    table = _table(
+        *("Program", "Obs", "Instrument", "Filters", "Type", "Exposures", "Seconds"),
+        *("Start", "Target", "Access"),
+        right=("Exposures", "Seconds"),
+    )
+    for group, members in sorted(groups.items()):
+        seconds = sum(one.duration for one in members)
+        start = min(one.date for one in members)[:10]
+        access = "/".join(sorted({one.access for one in members}))
+        target = members[0].target
+        _add(table, *group, len(members), f"{seconds:.0f}", start, target, access)
+    return table
+
+
+def all_exposures(exposures: Sequence[Exposure]) -> Table:
+    """
+    List exposures, a row each.
+
+    Parameters
+    ----------
+    exposures : sequence of Exposure
+        What was found.
+
+    Returns
+    -------
+    table : `~rich.table.Table`
+    """
+    table = _table(
+        *("Exposure", "Instrument", "Filters", "Type", "Start", "Seconds"),
+        *("Target", "Access", "Public"),
+        right=("Seconds",),
+    )
+    for one in exposures:
+        kind = (one.instrument, " ".join(one.elements), one.exposure_type)
+        rest = (one.target, one.access, one.release)
+        _add(table, one.name, *kind, one.date, f"{one.duration:.0f}", *rest)
+    return table
+
+
+def listed_products(products: Sequence[Product]) -> Table:
+    """
+    List files, a row each.
+
+    Parameters
+    ----------
+    products : sequence of Product
+        What MAST has.
+
+    Returns
+    -------
+    table : `~rich.table.Table`
+    """
+    columns = ("File", "Size", "Level", "Kind", "Filters", "Access")
+    table = _table(*columns, right=("Size",))
+    for one in products:
+        size = in_bytes(one.size) if one.size else "?"
+        filters = " ".join(one.elements)
+        _add(table, one.name, size, one.level, one.kind, filters, one.access)
+    return table
+
+
+def show_plan(items: Sequence[Item], folder: Path, *, every: bool) -> None:
+    """
+    Say what a download will fetch.
+
+    Parameters
+    ----------
+    items : sequence of Item
+        The plan.
+    folder : `~pathlib.Path`
+        The download folder.
+    every : bool
+        Whether to name every file.
+    """
+    wanted = [item for item in items if item.reason]
+    if every and wanted:
+        table = _table("File", "Size", "Why", right=("Size",))
+        for item in wanted:
+            size = in_bytes(item.product.size) if item.product.size else "?"
+            _add(table, item.target.relative_to(folder), size, item.reason)
+        show(table)
+    total = in_bytes(sum(item.product.size or 0 for item in items))
+    missing = in_bytes(sum(item.missing for item in wanted))
+    click.echo(
+        f"{len(items)} files, {total}; {len(items) - len(wanted)} are there,"
+        f" {len(wanted)} to fetch ({missing})"
+    )
+
+
+class Progress:
+    """
+    Bars on a terminal; in a job, a plain line for each file.
+
+    Parameters
+    ----------
+    items : sequence of Item
+        What is to be fetched.
+    """
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        from rich import progress
+        from rich.console import Console
+
+        wanted = [item for item in items if item.reason]
+        self._count = 0
+        self._sizes = {i.product.name: i.product.size for i in wanted}
+        self._far: dict[str, int] = {}
+        self._bars: dict[str, Any] = {}
+        self._live = sys.stderr.isatty()
+        self._rich = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.DownloadColumn(),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not self._live,
+        )
+        total = sum(size or 0 for size in self._sizes.values())
+        self._all = self._rich.add_task("All files", total=total)
+
+    def __enter__(self) -> Progress:
+        self._rich.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._rich.stop()
+
+    def tick(self, name: str, length: int) -> None:
+        """Move the bar of a file; called by several threads."""
+        if not self._live:
+            return
+        if name not in self._bars:
+            self._bars[name] = self._rich.add_task(name, total=self._sizes[name])
+        self._rich.update(self._bars[name], completed=length)
+        self._rich.advance(self._all, length - self._far.get(name, 0))
+        self._far[name] = length
+
+    def done(self, outcome: Outcome) -> None:
+        """Take the bar of a file away, or print its line."""
+        name = outcome.item.product.name
+        self._count += 1
+        if name in self._bars:
+            self._rich.remove_task(self._bars.pop(name))
+        if not self._live and outcome.error is None:
+            size = in_bytes(outcome.item.target.stat().st_size)
+            click.echo(f"[{self._count}/{len(self._sizes)}] {name} {size}", err=True)
