@@ -298,7 +298,8 @@ def _foreground(
         amplitude = levels.wisp * streams.of("wisp").uniform(0.8, 1.2)
         wisp = wisp_pattern(frame) * np.float32(unit * amplitude)
     if effects.claw and frame.channel == "SHORT":
-        claw = levels.claw * unit * claw_pattern(frame, streams.of("claw"))
+        place = streams.owned_by(f"{streams.visit} {frame.detector}").of("claw")
+        claw = levels.claw * unit * claw_pattern(frame, place)
     if effects.tilted_stripes and near_infrared:
         tilted = levels.tilted * unit * tilted_pattern(frame, streams.of("tilted"))
     if effects.background_drift:

@@ -31,7 +31,7 @@ class Effects:
     bias, read_noise, one_over_f, odd_even, amplifier_offsets, reference_pixels : bool
         Electronics. Without ``reference_pixels`` the border sees light.
     pointing_error, jitter : bool
-        The telescope: an offset and roll of each visit, and the settling of each dither.
+        The telescope: an offset and roll of each visit, the settling of each dither.
     """
 
     sky: bool = True
@@ -94,7 +94,7 @@ class Streams:
     seed : int
     owner : str
         Whose numbers these are: a dataset, or a detector for what does not change from
-        exposure to exposure.
+        exposure to exposure. What stands before the first ``_`` is the visit.
 
     Notes
     -----
@@ -121,6 +121,11 @@ class Streams:
         text = f"{self.seed}|{self.owner}|{effect}".encode()
         digest = hashlib.sha256(text).digest()
         return np.random.Generator(np.random.SFC64(int.from_bytes(digest, "big")))
+
+    @property
+    def visit(self) -> str:
+        """What the owner shares with the other exposures of its visit."""
+        return self.owner.partition("_")[0]
 
     def owned_by(self, owner: str) -> Streams:
         """Keep the seed, change the owner."""

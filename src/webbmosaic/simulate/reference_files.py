@@ -63,6 +63,44 @@ _FLAGS = {
 _FRACTIONS = (0.3, 0.5, 0.6, 0.7, 0.8)
 
 
+#: Reference type -> the name of its data model, which jwst opens some files by.
+_MODELS = {
+    "mask": "MaskModel",
+    "saturation": "SaturationModel",
+    "superbias": "SuperBiasModel",
+    "linearity": "LinearityModel",
+    "dark": "DarkModel",
+    "gain": "GainModel",
+    "readnoise": "ReadnoiseModel",
+    "flat": "FlatModel",
+    "area": "PixelAreaModel",
+    "rscd": "RSCDModel",
+    "distortion": "DistortionModel",
+    "filteroffset": "FilteroffsetModel",
+    "abvegaoffset": "ABVegaOffsetModel",
+    "photom": "ImgPhotomModel",
+    "apcorr": "ImgApcorrModel",
+}
+
+
+def data_model(instrument: str, reftype: str) -> str:
+    """
+    Name the stdatamodels class of a reference, the keyword DATAMODL.
+
+    Parameters
+    ----------
+    instrument, reftype : str
+
+    Returns
+    -------
+    name : str
+    """
+    name = _MODELS[reftype]
+    if name.startswith("Img"):
+        return {"NIRCAM": "Nrc", "MIRI": "Mir", "NIRISS": "Nis"}[instrument] + name
+    return "DarkMIRIModel" if (instrument, reftype) == ("MIRI", "dark") else name
+
+
 def _flag_table() -> NDArray[np.void]:
     """Name the flags (stdatamodels maps names, not bits)."""
     rows = [

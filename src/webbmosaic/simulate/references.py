@@ -15,14 +15,14 @@ import numpy as np
 
 from webbmosaic.files.products import atomic
 from webbmosaic.simulate import reference_files as make
-from webbmosaic.simulate.crds_files import CONTEXT, USE_AFTER, Rule, write_mappings
+from webbmosaic.simulate.crds_files import USE_AFTER, Rule, write_mappings
 from webbmosaic.simulate.effects import Effects
 from webbmosaic.simulate.geometry import aperture
 from webbmosaic.simulate.light import WISP_DETECTORS, wisp_pattern
 from webbmosaic.simulate.pixels import PixelMaps, Setup, pixel_maps
 from webbmosaic.simulate.reference_files import EncircledEnergy
 
-__all__ = ["Cache", "write_references", "write_wisp_templates"]
+__all__ = ["write_references", "write_wisp_templates"]
 
 #: DN/s at the peak of a wisp template.
 WISP_PEAK = 0.01
@@ -43,26 +43,6 @@ _PIXEL_TYPES = (
 )
 
 
-@dataclass(frozen=True)
-class Cache:
-    """
-    Where the references are, and how to tell the pipeline.
-
-    Attributes
-    ----------
-    path : `~pathlib.Path`
-        The CRDS cache.
-    wisp_templates : `~pathlib.Path`
-        A folder that holds templates where an exposure can have a wisp.
-    environment : dict of str to str
-        What to set; CRDS_SERVER_URL must not be set.
-    """
-
-    path: Path
-    wisp_templates: Path
-    environment: dict[str, str]
-
-
 def write_references(
     folder: Path,
     setups: Iterable[Setup],
@@ -71,7 +51,7 @@ def write_references(
     energy: EncircledEnergy,
     effects: Effects | None = None,
     area: bool = True,
-) -> Cache:
+) -> Path:
     """
     Write a CRDS cache and wisp templates.
 
@@ -93,7 +73,8 @@ def write_references(
 
     Returns
     -------
-    cache : Cache
+    cache : `~pathlib.Path`
+        What CRDS_PATH is to name; CRDS_CONTEXT is jwst_0001.pmap.
 
     Raises
     ------
@@ -110,15 +91,8 @@ def write_references(
         _write(cache / "references" / "jwst" / instrument.lower() / rule.file, content)
         rules.setdefault(instrument, []).append(rule)
     write_mappings(cache, rules)
-    templates = folder / "wisp_templates"
-    write_wisp_templates(templates, chosen)
-    environment = {
-        "CRDS_PATH": str(cache.resolve()),
-        "CRDS_CONTEXT": CONTEXT,
-        "CRDS_READONLY_CACHE": "1",
-        "NIRCAM_WISP_TEMPLATES": str(templates.resolve()),
-    }
-    return Cache(cache, templates, environment)
+    write_wisp_templates(folder / "wisp_templates", chosen)
+    return cache
 
 
 def _distinct(setups: Iterable[Setup]) -> list[Setup]:
@@ -312,6 +286,7 @@ def _labelled(content: _Content, instrument: str, reftype: str, file: str) -> _C
         "author": "webbmosaic simulate",
         "description": f"Simulated {reftype} reference",
         "useafter": USE_AFTER.replace(" ", "T"),
+        "model_type": make.data_model(instrument, reftype),
     }
     if content.tree:
         meta = dict(content.tree["meta"])
@@ -320,7 +295,11 @@ def _labelled(content: _Content, instrument: str, reftype: str, file: str) -> _C
             optics["detector"] = content.keywords["DETECTOR"]
         tree = {**content.tree, "meta": {**words, **meta, "instrument": optics}}
         return replace(content, tree=tree)
-    short = {"description": "DESCRIP", "telescope": "TELESCOP"}
+    short = {
+        "description": "DESCRIP",
+        "model_type": "DATAMODL",
+        "telescope": "TELESCOP",
+    }
     keywords = {short.get(word, word.upper()): text for word, text in words.items()}
     keywords |= {"INSTRUME": instrument, "FILENAME": file, **content.keywords}
     return replace(content, keywords=keywords)
