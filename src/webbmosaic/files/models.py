@@ -17,7 +17,7 @@ _NO_REFERENCE = ("crds",)
 
 def open_image(path: Path) -> Any:
     """
-    Open a rate or cal file as an image model, wholly in memory.
+    Open a rate or cal file as an image model.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def open_image(path: Path) -> Any:
     from stdatamodels.jwst import datamodels
 
     try:
-        return datamodels.open(str(path), memmap=False)
+        return datamodels.open(str(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
         msg = f"{path}: cannot be read as a JWST image ({_first_line(error)})"
         raise InputError(msg) from error

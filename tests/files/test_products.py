@@ -1,0 +1,44 @@
+"""Writing files so that being stopped is harmless."""
+
+import errno
+
+import pytest
+
+from webbmosaic.errors import StorageError
+from webbmosaic.files.products import atomic, sha256, write_text
+
+
+def test_a_file_appears_whole(tmp_path):
+    target = tmp_path / "new" / "file.fits"
+    with atomic(target) as temporary:
+        temporary.write_bytes(b"half")
+        assert not target.exists()
+        assert temporary.suffix == ".fits"
+    assert target.read_bytes() == b"half"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_after_an_error_the_old_file_is_there(tmp_path):
+    target = tmp_path / "file.txt"
+    write_text(target, "old")
+    with pytest.raises(ZeroDivisionError), atomic(target) as temporary:
+        temporary.write_text(str(1 / 0))
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_full_disk_is_said_in_a_sentence(tmp_path):
+    target = tmp_path / "file.txt"
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with (
+        pytest.raises(StorageError, match=r"file\.txt: cannot be written \(No space"),
+        atomic(target),
+    ):
+        raise full
+    assert not target.exists()
+
+
+def test_sha256(tmp_path):
+    path = tmp_path / "empty"
+    path.write_bytes(b"")
+    assert sha256(path).startswith("e3b0c44298fc1c14")
