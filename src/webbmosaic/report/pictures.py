@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy.io import fits
 from astropy.stats import sigma_clipped_stats
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, FITSFixedWarning
 
 from webbmosaic.errors import InputError
@@ -17,7 +20,15 @@ from webbmosaic.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Picture", "block_mean", "read_picture", "stretch_limits"]
+__all__ = [
+    "DO_NOT_USE",
+    "Picture",
+    "block_mean",
+    "opened",
+    "plane",
+    "read_picture",
+    "stretch_limits",
+]
 
 #: Bit of the DQ plane that forbids any use of a pixel (JWST DQ flags, bit 0).
 DO_NOT_USE = 1
@@ -84,13 +95,35 @@ def read_picture(path: Path, *, longest: int = _LONGEST) -> Picture:
     InputError
         If the file is missing, no FITS file, truncated, or without an image.
     """
+    with opened(path) as hdus:
+        return _read_picture(hdus, path, longest)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[fits.HDUList]:
+    """
+    Open a FITS file without reading or scaling its data.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+
+    Yields
+    ------
+    hdus : `~astropy.io.fits.HDUList`
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no FITS file, truncated, or fails while it is read.
+    """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", fits.verify.VerifyWarning)
+            warnings.simplefilter("error", AstropyUserWarning)
             with fits.open(path, memmap=True, do_not_scale_image_data=True) as hdus:
-                return _read_picture(hdus, path, longest)
-    except (OSError, ValueError, TypeError, UserWarning) as error:
-        msg = f"{path}: cannot be read as a FITS image ({error}). Reduce it again"
+                yield hdus
+    except (OSError, ValueError, TypeError, KeyError, AstropyUserWarning) as error:
+        msg = f"{path}: cannot be read as a FITS image ({error}). Make it again"
         raise InputError(msg) from error
 
 
@@ -99,8 +132,8 @@ def _read_picture(hdus: fits.HDUList, path: Path, longest: int) -> Picture:
     if hdu is None:
         msg = f"{path}: holds no image"
         raise InputError(msg)
-    data = _plane(hdu.data)
-    flags = _plane(hdus["DQ"].data) if "DQ" in hdus else None
+    data = plane(hdu.data)
+    flags = plane(hdus["DQ"].data) if "DQ" in hdus else None
     if flags is not None and flags.shape != data.shape:
         flags = None
     factor = max(1, round(max(data.shape) / longest))
@@ -121,7 +154,8 @@ def _image_hdu(hdus: fits.HDUList) -> Any:
     return next((h for h in hdus if h.is_image and h.header["NAXIS"] >= 2), None)
 
 
-def _plane(data: NDArray[Any]) -> NDArray[Any]:
+def plane(data: NDArray[Any]) -> NDArray[Any]:
+    """Take the first image of a cube; an image is what it is."""
     while data.ndim > 2:
         data = data[0]
     return data

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.stats import SigmaClip, mad_std
 from scipy.ndimage import distance_transform_edt, uniform_filter
 
+from webbmosaic.datasets import effective_filter
 from webbmosaic.report.mosaics import Mosaic
+from webbmosaic.report.pictures import DO_NOT_USE, opened, plane
 from webbmosaic.science.sources import source_mask
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ __all__ = [
     "block_error",
     "clipped_level",
     "depth",
+    "measure_frame",
     "measure_mosaic",
     "star_width",
 ]
@@ -29,6 +33,7 @@ __all__ = [
 _BLOCK = 16
 _AB_ZERO = 8.90  # AB magnitude of 1 Jy (Oke & Gunn 1983)
 _APERTURES = 600
+_SAMPLE = 400_000  # pixels of an exposure that are looked at
 
 
 def clipped_level(values: NDArray[np.floating]) -> tuple[float, float]:
@@ -79,6 +84,50 @@ def block_error(data: Image, blank: Mask) -> float:
         return float("nan")
     means = total[enough] / count[enough]
     return float(np.std(means, ddof=1) / np.sqrt(means.size))
+
+
+def measure_frame(path: Path) -> dict[str, Any]:
+    """
+    Measure one exposure from a sample of its pixels: quick, good for comparing.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        A rate or cal file.
+
+    Returns
+    -------
+    numbers : dict
+        ``sky`` and ``noise`` (clipped level and scatter of all good pixels; sources
+        are clipped, not masked), ``err_ratio`` (scatter over the median ERR), ``bad``
+        (fraction of the pixels that cannot be used), ``unit``, ``light``,
+        ``detector``.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    with opened(path) as hdus:
+        primary, header = hdus[0].header, hdus["SCI"].header
+        data = plane(hdus["SCI"].data)
+        some = (slice(None, None, max(1, int(np.sqrt(data.size / _SAMPLE)))),) * 2
+        usable = np.isfinite(data[some])
+        if "DQ" in hdus:
+            # Stored as signed numbers less 2**31, which leaves the lowest bit alone.
+            usable &= (plane(hdus["DQ"].data)[some] & DO_NOT_USE) == 0
+        values = data[some][usable]
+        errors = plane(hdus["ERR"].data)[some][usable] if "ERR" in hdus else values[:0]
+    sky, noise = clipped_level(values)
+    return {
+        "unit": str(header.get("BUNIT", "")),
+        "light": effective_filter(str(primary.get("FILTER", "")), primary.get("PUPIL")),
+        "detector": str(primary.get("DETECTOR", "")),
+        "sky": sky,
+        "noise": noise,
+        "err_ratio": noise / clipped_level(errors)[0],
+        "bad": float(1 - usable.mean()),
+    }
 
 
 def depth(

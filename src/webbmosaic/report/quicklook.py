@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from webbmosaic.errors import InputError
 from webbmosaic.files.products import atomic
 from webbmosaic.report.pictures import (
     Picture,
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "is_current",
     "make_pictures",
     "write_pair",
     "write_quicklook",
@@ -30,11 +28,6 @@ __all__ = [
 ]
 
 _INK, _BAD = "#20242c", "#31486b"
-
-
-def is_current(made: Path, source: Path) -> bool:
-    """Tell whether a picture exists and is newer than the file that it shows."""
-    return made.is_file() and made.stat().st_mtime > source.stat().st_mtime
 
 
 def _norm(limits: tuple[float, float, float]) -> Any:
@@ -224,9 +217,9 @@ def _save(figure: Figure, png: Path) -> None:
 
 def make_pictures(
     source: Path, png: Path, *, thumbnail: Path | None = None, title: str = ""
-) -> bool:
+) -> None:
     """
-    Make the quicklook of a FITS file unless a newer one exists.
+    Make the quicklook of a FITS file.
 
     Parameters
     ----------
@@ -238,24 +231,12 @@ def make_pictures(
     title : str
         By default the name of the file.
 
-    Returns
-    -------
-    made : bool
-        False where the pictures were current.
-
     Raises
     ------
     InputError
         If the file cannot be read.
     """
-    wanted = [png] if thumbnail is None else [png, thumbnail]
-    if not source.is_file():
-        msg = f"{source}: no such file"
-        raise InputError(msg)
-    if all(is_current(path, source) for path in wanted):
-        return False
     shown = read_picture(source)
     write_quicklook(shown, png, title=title or source.stem)
     if thumbnail is not None:
         write_thumbnail(shown, thumbnail)
-    return True
