@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +23,14 @@ __all__ = [
     "ALL_STAGES",
     "Missing",
     "PinnedReferences",
+    "environment",
     "job_environment",
     "locate_reference",
     "missing_references",
     "needed_references",
     "pinned_context",
     "pinned_references",
+    "unfit_reason",
 ]
 
 ALL_STAGES = (1, 2, 3)
@@ -125,7 +128,28 @@ def locate_reference(name: str, instrument: str) -> Path:
     import crds
 
     parameters = {"META.INSTRUMENT.NAME": instrument}
-    return Path(crds.locate_file(name, "jwst", parameters=parameters))
+    # else looking makes the folders that it looks in
+    with environment({"CRDS_READONLY_CACHE": "1"}):
+        return Path(crds.locate_file(name, "jwst", parameters=parameters))
+
+
+@contextmanager
+def environment(values: Mapping[str, str | None]) -> Iterator[None]:
+    """Set environment variables for a while; None unsets."""
+    kept = {name: os.environ.get(name) for name in values}
+    _set_environment(values)
+    try:
+        yield
+    finally:
+        _set_environment(kept)
+
+
+def _set_environment(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _choose(header: Header, context: str) -> Choice:
@@ -161,13 +185,14 @@ def needed_references(
     choice = _choose(header, context)
     for kind, why in choice.unfit.items():
         if reference_types()[kind].stage in stages:
-            msg = _unfit_sentence(kind, why, header, context)
+            msg = unfit_reason(kind, why, header, context)
             raise ReferenceFileError(msg)
     types = reference_types()
     return {k: name for k, name in choice.files.items() if types[k].stage in stages}
 
 
-def _unfit_sentence(kind: str, why: str, header: Header, context: str) -> str:
+def unfit_reason(kind: str, why: str, header: Header, context: str) -> str:
+    """Say that no rule gives a reference that a step needs."""
     return (
         f"the rules of {context} give no '{kind}' reference for {_describe(header)}"
         f" ({why}). Try: another context"
@@ -200,14 +225,19 @@ class Missing:
         ``flat``, ``pars-jumpstep``, ...
     name : str
         The file; empty where no rule gives one.
-    sentence : str
+    reason : str
         What is wrong and what to try.
     """
 
     dataset: str
     kind: str
     name: str
-    sentence: str
+    reason: str
+
+    @property
+    def sentence(self) -> str:
+        """The reason, and for which exposure."""
+        return f"{self.dataset}: {self.reason}"
 
 
 def missing_references(
@@ -248,18 +278,18 @@ def _missing_of(
 ) -> Iterator[Missing]:
     choice = _choose(header, context)
     for kind, why in choice.unfit.items():
-        sentence = f"{dataset}: {_unfit_sentence(kind, why, header, context)}"
-        yield Missing(dataset, kind, "", sentence)
+        reason = unfit_reason(kind, why, header, context)
+        yield Missing(dataset, kind, "", reason)
     for kind, name in choice.files.items():
         path = locate_reference(name, str(header["INSTRUME"]))
         if name not in there:
             there[name] = path.is_file()
         if not there[name]:
-            sentence = (
-                f"{dataset}: its '{kind}' reference {name} is not in the CRDS cache"
+            reason = (
+                f"its '{kind}' reference {name} is not in the CRDS cache"
                 f" ({path}). Try: webbmosaic references"
             )
-            yield Missing(dataset, kind, name, sentence)
+            yield Missing(dataset, kind, name, reason)
 
 
 @dataclass(frozen=True)
