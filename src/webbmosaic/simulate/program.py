@@ -86,7 +86,7 @@ _TEMPLATES = {
             dict.fromkeys((*_QUAD, "NRCBLONG"), "SUB160"),
             "DEEP8",
             9,
-            0.6,
+            0.45,
         ),
         "MIRI": Template(
             "002", "MIRIMAGE", {"MIRIMAGE": "BRIGHTSKY"}, "FASTR1", 40, 4.0

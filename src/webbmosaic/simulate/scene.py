@@ -141,13 +141,13 @@ def _scatter(
 def _stars(field: Field, rng: np.random.Generator, taken: _Occupied) -> list[_Source]:
     """Stars to measure, in the cluster and around it, then faint ones anywhere."""
     side = field.half_size
-    cluster = np.concatenate([np.linspace(19.3, 21.8, 72), np.linspace(22, 23, 12)])
+    cluster = np.concatenate([np.linspace(19.2, 21.7, 126), np.linspace(22, 23, 8)])
     outer = np.linspace(17.2, 22.5, int(0.012 * (2 * side) ** 2))
     faint = rng.uniform(23, 26, int(0.01 * (2 * side) ** 2))
     places = [
-        *_scatter(rng, taken, cluster, disk=field.core, room=1.05),
+        *_scatter(rng, taken, cluster, disk=field.core, room=0.9),
         *_scatter(rng, taken, outer, square=side, room=1.8),
-        *_scatter(rng, taken, faint, square=side, room=0.7),
+        *_scatter(rng, taken, faint, square=side, room=0.9),
     ]
     temperatures = rng.uniform(3000, 6500, len(places))
     return [
@@ -155,16 +155,22 @@ def _stars(field: Field, rng: np.random.Generator, taken: _Occupied) -> list[_So
     ]
 
 
-def _galaxies(
+def _bright_galaxies(
     field: Field, rng: np.random.Generator, taken: _Occupied
 ) -> list[_Source]:
-    """Bright galaxies behind the cluster, then the field's."""
-    bright = np.linspace(20.5, 22.5, 12)
-    places = [
-        *_scatter(rng, taken, bright, disk=field.core, room=1.0),
-        *_scatter(rng, taken, _counts(field, rng), square=field.half_size, room=0.45),
-    ]
-    return [_galaxy(rng, *place) for place in places]
+    """Galaxies to measure, behind the cluster."""
+    mags = np.linspace(20.3, 22.3, 16)
+    places = _scatter(rng, taken, mags, disk=field.core, room=1.4)
+    return [_galaxy(rng, *place) for place in list(places)]
+
+
+def _field_galaxies(
+    field: Field, rng: np.random.Generator, taken: _Occupied
+) -> list[_Source]:
+    """Galaxies as the counts have them, where the stars leave room."""
+    mags = _counts(field, rng)
+    places = _scatter(rng, taken, mags, square=field.half_size, room=0.9)
+    return [_galaxy(rng, *place) for place in list(places)]
 
 
 def _counts(field: Field, rng: np.random.Generator) -> Floats:
@@ -230,7 +236,9 @@ def make_catalog(field: Field, wavelengths: Mapping[str, float], *, seed: int) -
     for source in _PLACED:
         if source.mag < 20:
             taken.take(source.x, source.y, max(2.2 * source.r_half, 1.8))
-    sources = [*_PLACED, *_stars(field, rng, taken), *_galaxies(field, rng, taken)]
+    sources = list(_PLACED)
+    for part in (_bright_galaxies, _stars, _field_galaxies):
+        sources += part(field, rng, taken)
     return _table(field, sources, wavelengths, seed=seed)
 
 
