@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from webbmosaic.cli.options import dry_run, work_dir
-from webbmosaic.errors import ArchiveError, UsageError
+from webbmosaic.errors import ArchiveError
 
 if TYPE_CHECKING:
     from webbmosaic.archives.selection import Exposure, Product, Selection
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["download", "query"]
 
+_FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv"}
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -48,6 +49,15 @@ def _date(_ctx: click.Context, _option: click.Parameter, value: str | None) -> s
     except ValueError as error:
         msg = f"'{value}' is no date such as 2022-12-24 or 2022-12-24T18:00"
         raise click.BadParameter(msg) from error
+
+
+def _table_file(
+    _ctx: click.Context, _option: click.Parameter, value: Path | None
+) -> Path | None:
+    if value is not None and value.suffix.lower() not in _FORMATS:
+        msg = f"'{value}' must end in .ecsv or .csv"
+        raise click.BadParameter(msg)
+    return value
 
 
 def _listed(*names: str, metavar: str, text: str) -> Callable[[Any], Any]:
@@ -81,8 +91,6 @@ _SELECTION = (
     ),
     _numbered(
         "--obs",
-        "--obsnum",
-        "--obs-num",
         "observations",
         metavar="N",
         text="Only these observations.",
@@ -90,7 +98,6 @@ _SELECTION = (
     _numbered("--visit", "visits", metavar="N", text="Only these visits."),
     _listed(
         "--instrument",
-        "--image-type",
         "instruments",
         metavar="NAME",
         text="Only nircam, miri or niriss.",
@@ -110,7 +117,6 @@ _SELECTION = (
     ),
     click.option(
         "--grism/--no-grism",
-        "--with-grism/--no-grism",
         "grism",
         help="Slitless spectroscopy too.  [default: no]",
     ),
@@ -158,7 +164,6 @@ _SELECTION = (
     ),
     click.option(
         "--guide-star/--no-guide-star",
-        "--guide-star-data/--no-guide-star-data",
         "guide_star",
         help="Guide-star files too.  [default: no]",
     ),
@@ -167,6 +172,7 @@ _SELECTION = (
 _save = click.option(
     "--save",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=_table_file,
     metavar="FILE",
     help="Write the list to FILE.ecsv or FILE.csv.",
 )
@@ -218,7 +224,7 @@ def query(
     save: Path | None,
     **options: Any,
 ) -> None:
-    r"""
+    """
     List the exposures MAST holds for a program, field or name.
 
     WHAT is a program (1345 or 01345), a survey (CEERS, PRIMER, COSMOS-Web, JADES,
@@ -230,7 +236,7 @@ def query(
       webbmosaic query CEERS
       webbmosaic query 1345 --obs 2 --filter F200W --files
       webbmosaic query 53.16 -27.78 --radius 5 --save goods-s.ecsv
-    """
+    """  # noqa: D301 - click reads the backslash
     if options.pop("fetch"):
         ctx.invoke(download, save=save, fetch=True, **options)
         return
@@ -265,7 +271,7 @@ def download(
     dry_run: bool,
     **options: Any,
 ) -> None:
-    r"""
+    """
     Fetch raw ramps (or other files) from MAST.
 
     Files go to FOLDER/mastDownload/JWST/DATASET/. What is there and right is left
@@ -277,7 +283,7 @@ def download(
       webbmosaic download jw01345002001_14201_00001_nrcb4
       webbmosaic download PRIMER --instrument miri --dry-run
       webbmosaic download 1345 --obs 2 --filter F200W --download-dir data
-    """
+    """  # noqa: D301
     folder = options.pop("download_dir") or options.pop("work")
     streams, redo = options.pop("streams"), options.pop("redo")
     archive, selection, found = _search(options)
@@ -316,7 +322,7 @@ def _search(options: dict[str, Any]) -> tuple[Archive, Selection, list[Exposure]
     if others:
         left = len(found) - len(kept)
         click.echo(
-            f"Left out: {left} exposures of {', '.join(others)} (see --exp-type)",
+            f"Left out: {left} of type {', '.join(others)} (see --exp-type)",
             err=True,
         )
     if not kept:
@@ -393,33 +399,38 @@ def _list(
     from webbmosaic.archives.mast import list_products
 
     with Console(stderr=True).status("Listing files ..."):
-        products = list_products(archive, exposures, selection)
+        products, bare = list_products(archive, exposures, selection)
     if not products:
         msg = (
             f"{archive.host} has {len(exposures)} exposures, but no such files of them."
             " See --suffix, --calib-level and --detector"
         )
         raise ArchiveError(msg)
-    without = len({e.name for e in exposures} - {p.exposure for p in products})
-    if without:
-        click.echo(f"Of {without} exposures there are no such files", err=True)
+    if bare:
+        names = ", ".join(bare[:3]) + (", ..." if len(bare) > 3 else "")
+        click.echo(f"MAST lists no file at all of {len(bare)}: {names}", err=True)
     return products
 
 
 def _show_exposures(exposures: list[Exposure], *, every: bool) -> None:
-    from webbmosaic.cli.archive_view import all_exposures, grouped_exposures, show
+    from webbmosaic.cli.archive_view import (
+        all_exposures,
+        counted,
+        grouped_exposures,
+        show,
+    )
 
     show((all_exposures if every else grouped_exposures)(exposures))
     seconds = sum(e.duration for e in exposures if e.duration == e.duration)
-    click.echo(f"{len(exposures)} exposures, {seconds / 3600:.1f} h")
+    click.echo(f"{counted(exposures, 'exposure')}, {seconds / 3600:.2f} h")
 
 
 def _show_products(products: list[Product]) -> None:
-    from webbmosaic.cli.archive_view import in_bytes, listed_products, show
+    from webbmosaic.cli.archive_view import counted, in_bytes, listed_products, show
 
     show(listed_products(products))
     total = in_bytes(sum(p.size or 0 for p in products))
-    click.echo(f"{len(products)} files, {total}")
+    click.echo(f"{counted(products, 'file')}, {total}")
 
 
 def _save_exposures(exposures: list[Exposure], path: Path) -> None:
@@ -437,12 +448,8 @@ def _save_products(products: list[Product], path: Path) -> None:
 def _write(table: Any, path: Path) -> None:
     from webbmosaic.files.products import atomic
 
-    formats = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv"}
-    if path.suffix.lower() not in formats:
-        msg = f"--save {path}: the name must end in .ecsv or .csv"
-        raise UsageError(msg)
     with atomic(path) as temporary:
-        table.write(temporary, format=formats[path.suffix.lower()])
+        table.write(temporary, format=_FORMATS[path.suffix.lower()])
     click.echo(f"Wrote {path}", err=True)
 
 
@@ -462,7 +469,7 @@ def _fetch(
 
     items = plan(products, folder, redo=redo)
     show_plan(items, folder, every=only_show)
-    if only_show:
+    if only_show or not any(item.reason for item in items):
         return False
     with Progress(items) as progress:
         outcomes = fetch_all(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Progress",
     "all_exposures",
+    "counted",
     "grouped_exposures",
     "in_bytes",
     "listed_products",
@@ -51,6 +52,29 @@ def in_bytes(size: float) -> str:
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.2f} TB"
+
+
+def counted(items: Sequence[object], what: str) -> str:
+    """
+    Count things for people.
+
+    Parameters
+    ----------
+    items : sequence
+        The things.
+    what : str
+        One of them.
+
+    Returns
+    -------
+    text : str
+
+    Examples
+    --------
+    >>> counted([1], "file"), counted([], "file")
+    ('1 file', '0 files')
+    """
+    return f"{len(items)} {what}" + ("" if len(items) == 1 else "s")
 
 
 def show(table: Table) -> None:
@@ -182,7 +206,7 @@ def show_plan(items: Sequence[Item], folder: Path, *, every: bool) -> None:
     total = in_bytes(sum(item.product.size or 0 for item in items))
     missing = in_bytes(sum(item.missing for item in wanted))
     click.echo(
-        f"{len(items)} files, {total}; {len(items) - len(wanted)} are there,"
+        f"{counted(items, 'file')}, {total}; {len(items) - len(wanted)} are there,"
         f" {len(wanted)} to fetch ({missing})"
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +20,9 @@ API = "/search/jwst/api/v0.1/"
 def fits_bytes(size: int, seed: int = 0) -> bytes:
     """Make a FITS file of two HDUs that is filled with noise up to about a size."""
     rows = max((size - 3 * 2880) // 2880, 1)
-    primary = _header("SIMPLE  =                    T", "NAXIS   =                    0")
+    primary = _header(
+        "SIMPLE  =                    T", "NAXIS   =                    0"
+    )
     image = _header(
         "XTENSION= 'IMAGE   '",
         "NAXIS   =                    2",
@@ -54,6 +58,8 @@ class Archive:
     redirect: str = ""
     #: called with (name, first byte, length of the answer) -> bytes before the cut
     cut: Callable[[str, int, int], int | None] = lambda name, start, length: None
+    #: cut by a reset instead of a goodbye
+    reset: bool = False
     #: changes an answer: (name, body) -> body
     spoil: Callable[[str, bytes], bytes] = lambda name, body: body
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
@@ -66,7 +72,9 @@ class Archive:
         """Add a file, and its exposure if it is new; give its row in product lists."""
         stem, _, suffix = name.partition(".")[0].rpartition("_")
         exposure = row.pop("fileset", stem.rpartition("_")[0])
-        content = fits_bytes(20_000, seed=len(self.contents)) if content is None else content
+        content = (
+            fits_bytes(20_000, seed=len(self.contents)) if content is None else content
+        )
         self.contents[f"{exposure}/{name}"] = content
         levels = {"uncal": "1b", "rate": "2a", "cal": "2b", "i2d": "3"}
         product = {
@@ -211,7 +219,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
         elif self._is_unpleasant():
             return
-        elif parts.path != API + "retrieve_product" or name not in self.holdings.contents:
+        elif (
+            parts.path != API + "retrieve_product" or name not in self.holdings.contents
+        ):
             self.send_error(404)
         elif self._is_forbidden(name):
             self.send_error(401)
@@ -256,3 +266,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(kept)
         if cut is not None:
             self.close_connection = True
+            if self.holdings.reset:
+                linger = struct.pack("ii", 1, 0)
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                self.wfile.flush()
+                self.connection.close()
