@@ -72,9 +72,27 @@ def slow_sky(data: FloatArray, weight: FloatArray, outputs: int) -> FloatArray:
     _block_sums(data, weight, top, bottom)
     waves = (_waves(ny, rows), _waves(nx, cols))
     terms = _terms(rows, cols, waves, outputs)
-    levels = _solve(terms, top.ravel(), bottom.ravel())[: waves[0] * waves[1]]
+    levels = _solve(terms, top.ravel(), bottom.ravel())
+    common = levels[terms.group // 100 == 1]
+    levels = levels[: waves[0] * waves[1]]
+    if _is_drift(levels[waves[1]], levels[1], common):
+        levels[waves[1]] = 0
     sky = _cosines(ny, waves[0]) @ levels.reshape(waves) @ _cosines(nx, waves[1]).T
     return sky.astype(np.float32)
+
+
+def _is_drift(rise: float, across: float, common: Floats) -> bool:
+    """
+    Whether a rise of the sky along y is no more than the drift of the readout.
+
+    The power of 1/f noise falls as the frequency rises: the slowest wave has, times
+    its order, the power of the faster ones, ``common``, which start with order 2. A
+    sky that changes across the outputs has a gradient of its own and keeps it.
+    """
+    order = np.arange(2, 2 + common.size)
+    fast = order <= 16
+    expected = float(np.mean(common[fast] ** 2 * order[fast])) if fast.any() else 0.0
+    return rise**2 < 4 * expected and across**2 < expected / 2
 
 
 def _blocks(length: int, multiple: int) -> int:

@@ -10,7 +10,6 @@ light, which hardly show in single pixels but add up over a row of the detector.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
@@ -18,9 +17,6 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from webbmosaic.science.stripe_lines import FloatArray
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 Mask = npt.NDArray[np.bool_]
 
@@ -41,20 +37,28 @@ class Tier:
         Height above the local background, in units of the smoothed image's noise.
     grow : int
         Pixels by which what is found is dilated.
+    angle : float, optional
+        Smooth along this direction only, in degrees from x towards y: for spikes.
     """
 
     kernel: float
     threshold: float
     grow: int
+    angle: float | None = None
 
 
 TIERS = (
-    Tier(1.2, 3.5, 3),
-    Tier(4.0, 3.0, 6),
-    Tier(10.0, 3.0, 12),
+    Tier(1.2, 3.0, 1),
+    Tier(3.0, 3.5, 3),
+    Tier(8.0, 3.0, 8),
+    Tier(16.0, 4.0, 4, angle=90.0),
+    Tier(16.0, 4.0, 4, angle=30.0),
+    Tier(16.0, 4.0, 4, angle=-30.0),
     Tier(24.0, 3.0, 24),
+    Tier(48.0, 3.0, 32),
 )
-"""The default tiers, from stars to the outskirts of large galaxies."""
+"""The default tiers: stars, galaxies, JWST's spikes (JDox: at 90 and +-30 degrees from
+the x axis of the near-infrared detectors), outskirts of large galaxies."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class MaskOptions:
 
     tiers: tuple[Tier, ...] = TIERS
     background_box: int = 128
-    iterations: int = 2
+    iterations: int = 1
 
 
 def source_mask(
@@ -154,34 +158,52 @@ def _detect(
     known: Mask,
     tiers: tuple[Tier, ...],
 ) -> Mask:
-    """Find the sources of every tier above a given sky."""
-    above = np.where(good, values - sky, 0).astype(np.float32)
-    quiet = good & ~known
+    """Find the sources of every tier above a given sky, from small to large."""
+    above = values - sky
+    above *= good
     found = np.zeros(good.shape, bool)
-    fine = [tier for tier in tiers if tier.kernel < _BIN * 0.75]
+    fine = [tier for tier in tiers if tier.kernel < _BIN * 0.6]
     for tier in fine:
         smooth = _smoothed(above, _kernel(tier.kernel))
-        found |= _grown(_above(smooth, quiet, tier.threshold) & good, tier.grow)
-    coarse = _detect_coarse(above, good, quiet, tuple(set(tiers) - set(fine)))
+        found |= _grown(_above(smooth, good & ~known, tier.threshold), tier.grow)
+    rest = [tier for tier in tiers if tier not in fine]
+    coarse = _detect_coarse(above, good & ~found, good & ~known & ~found, rest)
     return found | _enlarged(coarse, good.shape)
 
 
 def _detect_coarse(
-    above: FloatArray, good: Mask, quiet: Mask, tiers: tuple[Tier, ...]
+    above: FloatArray, good: Mask, quiet: Mask, tiers: list[Tier]
 ) -> Mask:
-    """Find the sources of the larger tiers on the binned image."""
+    """Find the sources of the larger tiers, on the binned image.
+
+    What smaller tiers found takes no part: large kernels are for diffuse light, not for
+    many stars together.
+    """
     means, counts = _binned(above, good)
     calm = _binned(above, quiet)[1] > _BIN
     found = np.zeros(means.shape, bool)
-    weight = counts / _BIN**2
-    for tier in tiers:
+    for tier in sorted(tiers, key=lambda tier: tier.kernel):
+        weight = np.where(found, 0, counts / _BIN**2).astype(np.float32)
         sigma = tier.kernel / _BIN
-        norm = ndimage.gaussian_filter(weight, sigma, truncate=3, mode="nearest")
-        smooth = ndimage.gaussian_filter(means * weight, sigma, truncate=3)
-        smooth /= np.maximum(norm, 0.1)
-        hit = _above(smooth, calm, tier.threshold)
+        norm = _blurred(weight, sigma, tier.angle)
+        smooth = _blurred(means * weight, sigma, tier.angle)
+        smooth = np.where(norm > 0.1, smooth / np.maximum(norm, 0.1), -np.inf)
+        hit = _above(smooth, calm & (norm > 0.1) & ~found, tier.threshold)
         found |= _grown(hit, round(tier.grow / _BIN))
     return found
+
+
+def _blurred(image: FloatArray, sigma: float, angle: float | None) -> FloatArray:
+    """Smooth in all directions or in one."""
+    if angle is None:
+        blurred = ndimage.gaussian_filter(image, sigma, truncate=3, mode="nearest")
+        return np.asarray(blurred)
+    if abs((angle + 90.0) % 180.0 - 90.0) > 45:
+        return _blurred(image.T, sigma, 90.0 - angle).T
+    taps = _kernel(sigma)
+    along = np.arange(taps.size) - taps.size // 2
+    rise = np.rint(along * np.tan(np.radians(angle))).astype(np.int64)
+    return np.asarray(_sheared(np.ascontiguousarray(image), taps, rise))
 
 
 def _above(smooth: FloatArray, quiet: Mask, threshold: float) -> Mask:
@@ -204,52 +226,44 @@ def _kernel(sigma: float) -> FloatArray:
 
 
 def _box_medians(means: FloatArray, counts: FloatArray, box: int) -> FloatArray:
-    """Clipped medians of boxes; boxes with little sky get the frame's median."""
+    """Clipped medians of boxes; boxes without sky get their neighbours' level."""
     rows = max(1, round(means.shape[0] / box))
     cols = max(1, round(means.shape[1] / box))
-    mesh = np.full((rows, cols), np.nan, np.float32)
-    for j, band in enumerate(np.array_split(means, rows, axis=0)):
-        seen = np.array_split(counts, rows, axis=0)[j] >= _BIN**2 / 4
-        for i, values in enumerate(_columns(band, seen, cols)):
-            if values.size > 8:
-                mesh[j, i] = _clipped_median(values)
-    rest = means[counts > 0]
-    middle = np.median(rest) if rest.size else 0.0
-    return np.where(np.isfinite(mesh), mesh, _nearest(mesh, float(middle)))
+    sky = np.where(counts >= _BIN**2 / 4, means, np.nan)
+    if not np.isfinite(sky).any():
+        sky = np.where(counts > 0, means, np.nan)
+    tall, wide = (-(-n // k) for n, k in zip(means.shape, (rows, cols), strict=True))
+    padded = np.full((rows * tall, cols * wide), np.nan, np.float32)
+    padded[: sky.shape[0], : sky.shape[1]] = sky
+    boxes = padded.reshape(rows, tall, cols, wide).swapaxes(1, 2)
+    mesh = _clipped_medians(boxes.reshape(rows * cols, tall * wide))
+    return _nearest(mesh.reshape(rows, cols))
 
 
-def _nearest(mesh: FloatArray, otherwise: float) -> FloatArray:
-    """The value of the nearest box that has one."""
+def _clipped_medians(values: FloatArray) -> FloatArray:
+    """Medians, along the last axis, of what does not stand above its surroundings."""
+    ordered = np.sort(values, axis=-1)  # NaN last
+    number = np.isfinite(ordered).sum(axis=-1)
+    box = np.arange(len(ordered))
+    middle = ordered[box, number // 2]
+    for _ in range(3):
+        middle = ordered[box, number // 2]
+        # Half of the lower half lies between the quartile and the median.
+        limit = middle + 2.5 * _MAD_TO_SIGMA * (middle - ordered[box, number // 4])
+        number = np.maximum((ordered <= limit[:, None]).sum(axis=-1), 1)
+    middle = ordered[box, number // 2]
+    return np.where(np.isfinite(values).sum(axis=-1) > 8, middle, np.nan)
+
+
+def _nearest(mesh: FloatArray) -> FloatArray:
+    """Give boxes without a value that of the nearest box that has one."""
     empty = ~np.isfinite(mesh)
     if empty.all():
-        return np.full(mesh.shape, otherwise, np.float32)
+        return np.zeros(mesh.shape, np.float32)
     where = ndimage.distance_transform_edt(
         empty, return_distances=False, return_indices=True
     )
     return mesh[tuple(where)]
-
-
-def _columns(band: FloatArray, seen: Mask, count: int) -> Iterator[FloatArray]:
-    """Cut a band of the binned image into boxes of sky."""
-    for values, good in zip(
-        np.array_split(band, count, axis=1),
-        np.array_split(seen, count, axis=1),
-        strict=True,
-    ):
-        yield values[good]
-
-
-def _clipped_median(values: FloatArray) -> float:
-    """Median of what does not stand above its surroundings."""
-    for _ in range(3):
-        middle = np.median(values)
-        low = middle - values[values <= middle]
-        limit = middle + 2.5 * _MAD_TO_SIGMA * np.median(low)
-        kept = values[values <= limit]
-        if kept.size in (0, values.size):
-            break
-        values = kept
-    return float(np.median(values))
 
 
 def _interpolated(mesh: FloatArray, shape: tuple[int, int]) -> FloatArray:
@@ -289,22 +303,39 @@ def _bin_sums(image, good, sums, counts):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
 def _smoothed(image, taps):  # type: ignore[no-untyped-def]
-    """Convolve with a separable kernel; zero beyond the edges."""
+    """Convolve with a symmetric separable kernel; zero beyond the edges."""
     ny, nx = image.shape
     reach = taps.size // 2
-    rows = np.zeros_like(image)
+    out = np.empty_like(image)
+    column = np.zeros(nx + 2 * reach, image.dtype)  # one row, summed along y
     for y in range(ny):
-        for k in range(taps.size):
-            d = k - reach
-            for x in range(max(0, -d), min(nx, nx - d)):
-                rows[y, x] += taps[k] * image[y, x + d]
-    out = np.zeros_like(image)
-    for y in range(ny):
+        column[:] = 0
         for k in range(taps.size):
             j = y + k - reach
             if 0 <= j < ny:
+                tap = taps[k]
                 for x in range(nx):
-                    out[y, x] += taps[k] * rows[j, x]
+                    column[x + reach] += tap * image[j, x]
+        for x in range(nx):
+            total = np.float32(0)
+            for k in range(taps.size):
+                total += taps[k] * column[x + k]
+            out[y, x] = total
+    return out
+
+
+@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+def _sheared(image, taps, rise):  # type: ignore[no-untyped-def]
+    """Convolve along a slanted line; zero beyond the edges."""
+    ny, nx = image.shape
+    reach = taps.size // 2
+    out = np.zeros_like(image)
+    for y in range(ny):
+        for k in range(taps.size):
+            j, d = y + rise[k], k - reach
+            if 0 <= j < ny:
+                for x in range(max(0, -d), min(nx, nx - d)):
+                    out[y, x] += taps[k] * image[j, x + d]
     return out
 
 

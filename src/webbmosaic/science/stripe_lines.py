@@ -13,12 +13,23 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+from scipy import fft, ndimage
 
 FloatArray = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
 
 BLOCKS = 8
 """Parts that every line is cut into; parts far apart share a stripe but no source."""
+
+
+SMOOTH = 129
+"""Pixels: structure wider across the lines is sky and left alone."""
+REACH = 8
+"""Pixels across the lines over which stripes may be alike."""
+MINIMUM_SEEN = 8
+"""Weight of a part of a line below which its scatter says nothing."""
+ROUNDS = 30
+"""Of filling in and filtering a profile."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +42,10 @@ class Lines:
     angle : float
         Direction of the lines in degrees, from the x axis towards the y axis.
     steep : bool
-        `False`: the line of pixel (y, x) is ``y + shift[x]``. `True`: ``x + shift[y]``.
+        `False`: the line of pixel (y, x) is ``parts * y + shift[x]``. `True`:
+        ``parts * x + shift[y]``.
+    parts : int
+        Lines per pixel across.
     shift : int64 `~numpy.ndarray`, shape (nx,) or (ny,)
         Whole-pixel offsets, smallest line number 0.
     count : int
@@ -40,11 +54,12 @@ class Lines:
 
     angle: float
     steep: bool
+    parts: int
     shift: npt.NDArray[np.int64]
     count: int
 
 
-def make_lines(shape: tuple[int, int], angle: float) -> Lines:
+def make_lines(shape: tuple[int, int], angle: float, *, parts: int = 1) -> Lines:
     """
     Number the lines of a family.
 
@@ -54,6 +69,8 @@ def make_lines(shape: tuple[int, int], angle: float) -> Lines:
         Rows and columns of the frame.
     angle : float
         Degrees from the x axis towards the y axis; 0 follows the rows, 90 the columns.
+    parts : int
+        Lines per pixel across: tilted stripes do not keep to the steps of the pixels.
 
     Returns
     -------
@@ -65,49 +82,50 @@ def make_lines(shape: tuple[int, int], angle: float) -> Lines:
     steep = abs(angle) > 45.0
     along, across = (ny, nx) if steep else (nx, ny)
     slope = np.tan(np.radians(90.0 - angle if steep else angle))
-    shift = -np.rint(np.arange(along) * slope).astype(np.int64)
+    shift = np.floor(parts * (0.5 - np.arange(along) * slope)).astype(np.int64)
     shift -= shift.min()
-    return Lines(angle, bool(steep), shift, int(across + shift.max()))
+    count = parts * (across - 1) + int(shift.max()) + 1
+    return Lines(angle, bool(steep), parts, shift, count)
 
 
 @numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _flat_sums(data, weight, shift, top, bottom):  # type: ignore[no-untyped-def]
+def _flat_sums(data, weight, parts, shift, top, bottom):  # type: ignore[no-untyped-def]
     ny, nx = data.shape
     blocks = top.shape[0]
     for y in range(ny):
         for b in range(blocks):
             for x in range(b * nx // blocks, (b + 1) * nx // blocks):
-                line = y + shift[x]
+                line = parts * y + shift[x]
                 top[b, line] += weight[y, x] * data[y, x]
                 bottom[b, line] += weight[y, x]
 
 
 @numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _steep_sums(data, weight, shift, top, bottom):  # type: ignore[no-untyped-def]
+def _steep_sums(data, weight, parts, shift, top, bottom):  # type: ignore[no-untyped-def]
     ny, nx = data.shape
     blocks = top.shape[0]
     for b in range(blocks):
         for y in range(b * ny // blocks, (b + 1) * ny // blocks):
             for x in range(nx):
-                line = x + shift[y]
+                line = parts * x + shift[y]
                 top[b, line] += weight[y, x] * data[y, x]
                 bottom[b, line] += weight[y, x]
 
 
 @numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _flat_subtract(data, profile, shift):  # type: ignore[no-untyped-def]
+def _flat_subtract(data, profile, parts, shift):  # type: ignore[no-untyped-def]
     ny, nx = data.shape
     for y in range(ny):
         for x in range(nx):
-            data[y, x] -= profile[y + shift[x]]
+            data[y, x] -= profile[parts * y + shift[x]]
 
 
 @numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _steep_subtract(data, profile, shift):  # type: ignore[no-untyped-def]
+def _steep_subtract(data, profile, parts, shift):  # type: ignore[no-untyped-def]
     ny, nx = data.shape
     for y in range(ny):
         for x in range(nx):
-            data[y, x] -= profile[x + shift[y]]
+            data[y, x] -= profile[parts * x + shift[y]]
 
 
 def line_sums(
@@ -131,11 +149,11 @@ def line_sums(
     top = np.zeros((BLOCKS, lines.count), np.float32)
     bottom = np.zeros_like(top)
     sums = _steep_sums if lines.steep else _flat_sums
-    sums(data, weight, lines.shift, top, bottom)
+    sums(data, weight, lines.parts, lines.shift, top, bottom)
     return top, bottom
 
 
-def subtract_lines(data: FloatArray, profile: FloatArray, lines: Lines) -> None:
+def subtract_lines(data: FloatArray, profile: Floats, lines: Lines) -> None:
     """
     Subtract one level per line from a frame, in place.
 
@@ -149,7 +167,7 @@ def subtract_lines(data: FloatArray, profile: FloatArray, lines: Lines) -> None:
         The family.
     """
     subtract = _steep_subtract if lines.steep else _flat_subtract
-    subtract(data, profile.astype(np.float32), lines.shift)
+    subtract(data, profile.astype(np.float32), lines.parts, lines.shift)
 
 
 def line_image(shape: tuple[int, int], profile: FloatArray, lines: Lines) -> FloatArray:
@@ -192,8 +210,8 @@ class LineLevels:
         Standard deviations by which that differs from none.
     """
 
-    profile: npt.NDArray[np.float64]
-    error: npt.NDArray[np.float64]
+    profile: Floats
+    error: Floats
     scatter: float
     significance: float
 
@@ -202,7 +220,7 @@ def line_levels(
     data: FloatArray,
     weight: FloatArray,
     lines: Lines,
-    previous: npt.NDArray[np.float64],
+    previous: Floats,
     *,
     threshold: float = 0.0,
 ) -> LineLevels:
@@ -228,51 +246,79 @@ def line_levels(
 
     Notes
     -----
-    Stripes run through the whole frame, sky and sources do not. So the variance of the
-    stripes is the mean product of the levels of parts of the same line that lie apart
-    (not the same part nor neighbours), and the significance is the sum of these
-    products over its own scatter, line by line. Structure of more than
-    `SMOOTH` lines across is taken out of each part first.
+    Stripes run through the whole frame, sky and sources do not. So the covariance of
+    the stripes, at every distance across the lines, is the mean product of parts of
+    lines that lie apart (not the same part nor neighbours). The significance is the
+    sum of these products at distance 0 over its own scatter from line to line.
+    Structure of more than `SMOOTH` pixels across is sky: it is taken out first. The
+    levels are the posterior mean under that covariance.
     """
-    top, bottom = line_sums(data, weight, lines)
-    top = top + bottom * previous
-    product, pairs = _products(top, bottom)
-    used = pairs > 0
-    spread = np.sqrt(np.sum(product**2))
-    variance = max(np.sum(product) / max(np.sum(pairs), 1e-30), 0.0)
-    significance = float(np.sum(product) / spread) if spread > 0 else 0.0
-    if variance == 0 or significance < threshold:
+    top, bottom = (sums.astype(np.float64) for sums in line_sums(data, weight, lines))
+    top = _smooth_removed(top + bottom * previous, bottom, SMOOTH * lines.parts)
+    covariance, significance = _covariance(top, bottom, REACH * lines.parts)
+    if covariance[0] <= 0 or significance < threshold:
         nothing = np.zeros(lines.count)
         return LineLevels(nothing, nothing, 0.0, significance)
-    number = bottom.sum(axis=0, dtype=np.float64)
-    mean = _smooth_removed(top.sum(axis=0), number)
-    error = np.where(used, variance / (1 + variance * number), variance)
-    profile = np.where(used, mean * error, 0.0)
-    return LineLevels(profile, error, float(np.sqrt(variance)), significance)
+    profile, error = _posterior(top.sum(axis=0), bottom.sum(axis=0), covariance)
+    return LineLevels(profile, error, float(np.sqrt(covariance[0])), significance)
 
 
-SMOOTH = 129
-"""Lines: wider structure across the lines is sky and left alone."""
-
-
-def _smooth_removed(
-    top: npt.NDArray[np.float64], bottom: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Take the running weighted mean over `SMOOTH` lines out of weighted sums."""
-    around = ndimage.uniform_filter1d(top, SMOOTH, axis=-1, mode="constant")
-    number = ndimage.uniform_filter1d(bottom, SMOOTH, axis=-1, mode="constant")
+def _smooth_removed(top: Floats, bottom: Floats, size: int) -> Floats:
+    """Take the running weighted mean over ``size`` lines out of weighted sums."""
+    around = ndimage.uniform_filter1d(top, size, axis=-1, mode="constant")
+    number = ndimage.uniform_filter1d(bottom, size, axis=-1, mode="constant")
     return np.asarray(top - bottom * around / np.maximum(number, 1e-6))
 
 
-def _products(
-    top: npt.NDArray[np.float64], bottom: npt.NDArray[np.float32]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Sum, for each line, the products of its parts that are not neighbours."""
-    bottom = bottom.astype(np.float64)
-    top = _smooth_removed(top, bottom)
-    product, pairs = np.zeros(top.shape[1]), np.zeros(top.shape[1])
-    for first in range(BLOCKS):
-        for second in range(first + 2, BLOCKS):
-            product += top[first] * top[second]
-            pairs += bottom[first] * bottom[second]
-    return product, pairs
+def _covariance(top: Floats, bottom: Floats, reach: int) -> tuple[Floats, float]:
+    """Covariance of lines up to ``reach`` apart, and the significance of the first."""
+    reach = min(reach, top.shape[1])
+    covariance = np.zeros(reach)
+    for lag in range(reach):
+        stop = top.shape[1] - lag
+        pairs = np.sum(_products(bottom[:, :stop], bottom[:, lag:]))
+        together = np.sum(_products(top[:, :stop], top[:, lag:]))
+        covariance[lag] = together / max(pairs, 1e-30)
+    seen = bottom > MINIMUM_SEEN
+    if not seen.any():
+        return np.zeros(reach), 0.0
+    # Each pair is counted twice in the products, hence the factor of 2.
+    noise = (1.4826 * np.median(np.abs(top[seen]) / np.sqrt(bottom[seen]))) ** 2
+    scatter = noise * np.sqrt(2 * np.sum(_products(bottom, bottom)))
+    return covariance, float(np.sum(_products(top, top)) / max(scatter, 1e-30))
+
+
+def _products(first: Floats, second: Floats) -> Floats:
+    """Products of the parts of each line, but not of the same nor of neighbours."""
+    near = second.copy()
+    near[1:] += second[:-1]
+    near[:-1] += second[1:]
+    return np.asarray(
+        first.sum(axis=0) * second.sum(axis=0) - np.sum(first * near, axis=0)
+    )
+
+
+def _posterior(
+    top: Floats, bottom: Floats, covariance: Floats
+) -> tuple[Floats, Floats]:
+    """
+    Posterior mean and variance of a stationary profile, given weighted sums.
+
+    Solved by filling in what each line lacks to the best-known one and Wiener
+    filtering, again and again.
+    """
+    count, reach = top.size, covariance.size
+    length = fft.next_fast_len(count + reach, real=True)
+    kernel = np.zeros(length)
+    taper = 0.5 + 0.5 * np.cos(np.pi * np.arange(reach) / reach)
+    kernel[:reach] = covariance * taper
+    kernel[length - reach + 1 :] = kernel[1:reach][::-1]
+    power = np.maximum(fft.rfft(kernel).real, 0)
+    noise = 1 / max(bottom.max(), 1e-6)
+    gain = power / (power + noise)
+    profile = np.zeros(length)
+    for _ in range(ROUNDS):
+        profile[:count] += (top - bottom * profile[:count]) * noise
+        profile = fft.irfft(gain * fft.rfft(profile), length)
+    error = np.mean(power * noise / (power + noise)) / np.maximum(bottom * noise, 1e-6)
+    return profile[:count], np.minimum(error, covariance[0])

@@ -24,20 +24,29 @@ from webbmosaic.science.readout_noise import (
 from webbmosaic.science.slow_sky import slow_sky
 from webbmosaic.science.sources import Mask, MaskOptions, source_mask
 from webbmosaic.science.stripe_lines import (
+    BLOCKS,
     FloatArray,
     LineLevels,
     Lines,
     line_image,
     line_levels,
+    line_sums,
     make_lines,
     subtract_lines,
 )
-
 
 MINIMUM_PIXELS = 64
 """Usable pixels without which there is no fit."""
 QUANTILE = 0.35
 """Of a row's pixels: its level for the first source mask, less than half in sources."""
+
+
+STRIPE_SHARE = 0.8
+"""Share of the pixels of nearly every part of a line that only a stripe makes bright."""
+MOST_STRIPES = 0.2
+"""Share of lines: where more look like bright stripes, the field is crowded."""
+TILTED_PARTS = 3
+"""Tilted lines per pixel across."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class StripeOptions:
     columns: bool = True
     angles: tuple[float, ...] = ()
     significance: float = 5.0
-    sweeps: tuple[int, ...] = (1, 2, 4)
+    sweeps: tuple[int, ...] = (1, 1, 2)
     clip: float = 3.5
     mask: MaskOptions = field(default_factory=MaskOptions)
 
@@ -214,7 +223,7 @@ def _families(shape: tuple[int, int], options: StripeOptions) -> dict[str, Lines
     """Lines of the columns and of each tilted angle, by name."""
     families = {"columns": make_lines(shape, 90)} if options.columns else {}
     for angle in options.angles:
-        families[angle_name(angle)] = make_lines(shape, angle)
+        families[angle_name(angle)] = make_lines(shape, angle, parts=TILTED_PARTS)
     return families
 
 
@@ -246,12 +255,34 @@ def _solve(frame: _Frame, sources: Mask | None) -> tuple[_State, Mask]:
             if sources is None
             else sources
         )
-        weight = frame.quality * ~(mask | clipped)
+        blocked = _without_bright_stripes(frame, mask | clipped)
+        weight = frame.quality * ~blocked
         state = _fitted(frame, weight, levels, sweeps)
         levels = state.levels
         image = state.residual + state.sky
         clipped = np.abs(state.residual) > options.clip
     return state, mask
+
+
+def _without_bright_stripes(frame: _Frame, blocked: Mask) -> Mask:
+    """
+    Free the lines that are blocked nearly all along.
+
+    A bright pixel on a line of bright pixels is part of a stripe and not of a source:
+    a source, even a large one, ends within a few of the parts of a line.
+    """
+    weight = frame.good.astype(np.float32)
+    share = blocked.astype(np.float32)
+    freed = blocked
+    for lines in frame.lines.values():
+        top, bottom = line_sums(share, weight, lines)
+        parts = np.where(bottom > 0, top / np.maximum(bottom, 1), np.nan)
+        seen = np.isfinite(parts).sum(axis=0)
+        full = (parts > STRIPE_SHARE).sum(axis=0)
+        stripe = (seen >= BLOCKS // 2) & (full >= seen - 1)
+        if stripe.any() and stripe.mean() < MOST_STRIPES:
+            freed = freed & (line_image(blocked.shape, 1.0 * stripe, lines) < 0.5)
+    return freed
 
 
 def _rough(frame: _Frame) -> FloatArray:
