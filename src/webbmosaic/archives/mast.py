@@ -31,6 +31,7 @@ __all__ = [
 #: Rows per page of a search, and file sets per list of files (MAST takes 1000).
 PAGE = 5000
 BATCH = 500
+_ODD = "MAST's answer is not understood. Try again later"
 _API = "/search/jwst/api/v0.1"
 _COLUMNS = (
     "ArchiveFileID",
@@ -265,7 +266,8 @@ def _rows(query: Callable[..., Any], told: Told | None) -> Iterator[Mapping[str,
                 yield row
         if told and seen:
             told(len(seen), max(len(seen), total or 0))
-        if len(seen) == before or (len(page) < PAGE and len(seen) >= (total or 0)):
+        complete = total is not None and len(seen) >= total and len(page) < PAGE
+        if complete or len(seen) == before:
             break
     if total is not None and len(seen) < total:
         msg = f"MAST announced {total} rows but gave {len(seen)}. Try again later"
@@ -277,11 +279,10 @@ def _page(
 ) -> tuple[list[Mapping[str, Any]], int | None]:
     answer = _ask(query, offset=offset, select_cols=list(_COLUMNS))
     if not isinstance(answer, dict) or not isinstance(answer.get("results"), list):
-        msg = "MAST's answer to the search is not understood. Try again later"
-        raise ArchiveError(msg)
-    return [_as_mapping(row, answer) for row in answer["results"]], answer.get(
-        "totalResults"
-    )
+        raise ArchiveError(_ODD)
+    rows = [_as_mapping(row, answer) for row in answer["results"]]
+    total = answer.get("totalResults")
+    return rows, total if isinstance(total, int) else None
 
 
 def _as_mapping(row: Any, answer: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -298,8 +299,7 @@ def _products(missions: Any, names: list[str]) -> list[Mapping[str, Any]]:
     if rows and isinstance(rows[0], list):
         rows = rows[0]
     if not isinstance(rows, list):
-        msg = "MAST's list of files is not understood. Try again later"
-        raise ArchiveError(msg)
+        raise ArchiveError(_ODD)
     return rows
 
 
@@ -327,6 +327,8 @@ def _ask(method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
 
 def _exposure(row: Mapping[str, Any]) -> Exposure:
     name = _text(row, "fileSetName")
+    if not name:
+        raise ArchiveError(_ODD)
     program, observation, visit = parts_of_name(name)
     return Exposure(
         name=name,

@@ -389,10 +389,14 @@ def _stream(
                 if stop.is_set():
                     raise Stopped
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise _TryAgainError(_reason(error), alive=alive) from error
+        reason = _cut(part) if alive else _reason(error)
+        raise _TryAgainError(reason, alive=alive) from error
     if part.expected is not None and part.length < part.expected:
-        msg = f"the connection was cut at {part.length} of {part.expected} bytes"
-        raise _TryAgainError(msg, alive=True)
+        raise _TryAgainError(_cut(part), alive=True)
+
+
+def _cut(part: _Part) -> str:
+    return f"the connection was cut at {part.length} of {part.expected} bytes"
 
 
 def _reason(error: Exception) -> str:

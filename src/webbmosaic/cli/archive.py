@@ -465,7 +465,7 @@ def _fetch(
     """Fetch what is missing; tell whether anything failed."""
     from webbmosaic.archives.download import download as fetch_all
     from webbmosaic.archives.download import plan
-    from webbmosaic.cli.archive_view import Progress, show_plan
+    from webbmosaic.cli.archive_view import Progress, counted, show_plan
 
     items = plan(products, folder, redo=redo)
     show_plan(items, folder, every=only_show)
@@ -483,5 +483,6 @@ def _fetch(
     failed = [o.error for o in outcomes if o.error]
     for error in failed:
         click.echo(f"Failed: {error}", err=True)
-    click.echo(f"{len(outcomes) - len(failed)} files fetched, {len(failed)} failed")
+    fetched = [o for o in outcomes if not o.error]
+    click.echo(f"{counted(fetched, 'file')} fetched, {len(failed)} failed")
     return bool(failed)

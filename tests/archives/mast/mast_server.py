@@ -7,6 +7,7 @@ import random
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ API = "/search/jwst/api/v0.1/"
 
 def fits_bytes(size: int, seed: int = 0) -> bytes:
     """Make a FITS file of two HDUs that is filled with noise up to about a size."""
-    rows = max((size - 3 * 2880) // 2880, 1)
+    rows = max(round(size / 2880) - 2, 1)
     primary = _header(
         "SIMPLE  =                    T", "NAXIS   =                    0"
     )
@@ -58,6 +59,10 @@ class Archive:
     redirect: str = ""
     #: called with (name, first byte, length of the answer) -> bytes before the cut
     cut: Callable[[str, int, int], int | None] = lambda name, start, length: None
+    #: seconds between pieces of 10 kB
+    pace: float = 0.0
+    #: how far beside the byte asked for an answer starts
+    beside: int = 0
     #: cut by a reset instead of a goodbye
     reset: bool = False
     #: changes an answer: (name, body) -> body
@@ -128,7 +133,7 @@ def serving(archive: Archive) -> Iterator[str]:
     class Handler(_Handler):
         holdings = archive
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -138,6 +143,11 @@ def serving(archive: Archive) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *args: Any) -> None:
+        """Clients that hang up are part of the game."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -240,6 +250,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(416)
             return
         self.send_response(206 if start else 200)
+        start += self.holdings.beside if start else 0
         if start:
             last = len(body) - 1
             self.send_header("Content-Range", f"bytes {start}-{last}/{len(body)}")
@@ -263,7 +274,10 @@ class _Handler(BaseHTTPRequestHandler):
         kept = body if cut is None else body[:cut]
         with self.holdings.lock:
             self.holdings.sent += len(kept)
-        self.wfile.write(kept)
+        for begin in range(0, len(kept), 10_000):
+            if self.holdings.pace:
+                time.sleep(self.holdings.pace)
+            self.wfile.write(kept[begin : begin + 10_000])
         if cut is not None:
             self.close_connection = True
             if self.holdings.reset:

@@ -1,0 +1,398 @@
+import fcntl
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from mast_server import fits_bytes
+
+from webbmosaic.archives import download as module
+from webbmosaic.archives.download import LAYOUT, download, plan, read_records
+from webbmosaic.archives.mast import list_products, search
+from webbmosaic.archives.selection import Selection
+from webbmosaic.archives.transfer import Policy, whole_fits
+from webbmosaic.archives.transport import Archive
+from webbmosaic.errors import ArchiveError, AuthorizationError, StorageError
+
+SELECTION = Selection(programs=("1345",))
+QUICK = Policy(tries=4, pause=0.001, longest=0.01, timeout=(2.0, 2.0))
+
+
+def name_of(index=1):
+    return f"jw01345001001_14201_{index:05d}_nrca1_uncal.fits"
+
+
+def fill(mast, files, size=30_000):
+    for index in range(1, files + 1):
+        mast.holdings.add(name_of(index), fits_bytes(size, seed=index))
+
+
+def products_of(mast):
+    client = mast.client()
+    return list_products(client, search(client, SELECTION), SELECTION)[0]
+
+
+def run(mast, folder, *, token=None, **options):
+    items = plan(products_of(mast), folder)
+    options = {"policy": QUICK, **options}
+    return download(mast.client(token), items, folder, **options)
+
+
+def wrong_files(mast, folder):
+    """Files under their final name that are not what the archive holds."""
+    held = {uri.split("/")[1]: body for uri, body in mast.holdings.contents.items()}
+    files = [p for p in (folder / LAYOUT).glob("*/*.fits")]
+    return [p.name for p in files if p.read_bytes() != held[p.name]]
+
+
+def finished(folder):
+    return sorted(p.name for p in (folder / LAYOUT).glob("*/*.fits"))
+
+
+def leftovers(folder):
+    return sorted(p.name for p in (folder / LAYOUT).glob("*/*.part*"))
+
+
+def test_files_lie_where_people_expect_them_and_are_recorded(mast, tmp_path):
+    fill(mast, 3)
+    outcomes = run(mast, tmp_path)
+    assert all(outcome.error is None for outcome in outcomes)
+    target = tmp_path / "mastDownload/JWST/jw01345001001_14201_00001_nrca1" / name_of()
+    digest = hashlib.sha256(target.read_bytes()).hexdigest()
+    record = read_records(tmp_path)[f"{target.parent.name}/{target.name}"]
+    assert (record.sha256, record.size) == (digest, target.stat().st_size)
+    assert {o.sha256 for o in outcomes if o.item.target == target} == {digest}
+    assert wrong_files(mast, tmp_path) == leftovers(tmp_path) == []
+
+
+def test_a_second_run_fetches_only_what_is_missing(mast, tmp_path):
+    fill(mast, 4)
+    run(mast, tmp_path)
+    (tmp_path / LAYOUT / name_of(2).removesuffix("_uncal.fits") / name_of(2)).unlink()
+    mast.holdings.requests.clear()
+    outcomes = run(mast, tmp_path)
+    assert [o.item.product.name for o in outcomes] == [name_of(2)]
+    assert len(mast.holdings.paths("/search/jwst/api/v0.1/retrieve")) == 1
+    mast.holdings.requests.clear()
+    assert run(mast, tmp_path) == []
+    assert not mast.holdings.paths("/search/jwst/api/v0.1/retrieve")
+
+
+def flip(body):
+    return body[:-100] + bytes([body[-100] ^ 1]) + body[-99:]
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda body: body[:9000], "another size"),
+        (lambda body: b"\0" * len(body), "not whole"),
+        (flip, "changed since it was downloaded"),
+        (lambda body: b"", "another size"),
+    ],
+)
+def test_a_file_damaged_later_is_found_and_replaced(mast, tmp_path, damage, reason):
+    fill(mast, 1)
+    run(mast, tmp_path)
+    (target,) = (tmp_path / LAYOUT).glob("*/*.fits")
+    target.write_bytes(damage(target.read_bytes()))
+    (item,) = plan(products_of(mast), tmp_path)
+    assert item.reason == reason
+    assert [o.error for o in run(mast, tmp_path)] == [None]
+    assert wrong_files(mast, tmp_path) == []
+
+
+def test_files_of_another_downloader_are_taken_when_whole(mast, tmp_path):
+    fill(mast, 2)
+    for product in products_of(mast):
+        target = tmp_path / LAYOUT / product.folder / product.name
+        target.parent.mkdir(parents=True)
+        target.write_bytes(mast.holdings.contents[product.uri])
+    target.write_bytes(b"\0" * product.size)
+    assert [i.reason for i in plan(products_of(mast), tmp_path)] == ["", "not whole"]
+
+
+def test_two_hundred_cuts_cost_little(mast, tmp_path):
+    fill(mast, 20, size=60_000)
+    rng = random.Random(4)
+    left = dict.fromkeys(mast.holdings.contents, 10)
+
+    def cut(name, start, length):
+        left[name] -= 1
+        return rng.randrange(length // 3) if left[name] >= 0 else None
+
+    mast.holdings.cut = cut
+    outcomes = run(mast, tmp_path)
+    assert [o.error for o in outcomes] == [None] * 20
+    assert sum(left.values()) == -20
+    assert wrong_files(mast, tmp_path) == leftovers(tmp_path) == []
+    payload = sum(map(len, mast.holdings.contents.values()))
+    assert mast.holdings.sent <= 1.3 * payload
+
+
+def test_an_archive_that_cannot_resume_is_asked_for_all(mast, tmp_path):
+    fill(mast, 2)
+    mast.holdings.honours_range = False
+    cuts = [5000, 9000]
+    mast.holdings.cut = lambda name, start, length: cuts.pop() if cuts else None
+    assert [o.error for o in run(mast, tmp_path)] == [None, None]
+    assert wrong_files(mast, tmp_path) == []
+
+
+@pytest.mark.parametrize("beside", [-1, 7])
+def test_an_answer_that_starts_elsewhere_is_not_appended(mast, tmp_path, beside):
+    fill(mast, 1)
+    mast.holdings.beside = beside
+    cuts = [5000]
+    mast.holdings.cut = lambda name, start, length: cuts.pop() if cuts else None
+    assert [o.error for o in run(mast, tmp_path)] == [None]
+    assert wrong_files(mast, tmp_path) == []
+
+
+@pytest.mark.parametrize("tags", [True, False])
+def test_a_file_that_changes_meanwhile_is_not_stitched(mast, tmp_path, tags):
+    fill(mast, 1)
+    mast.holdings.tags = tags
+    old = next(iter(mast.holdings.contents.values()))
+    new = fits_bytes(50_000, seed=99) if not tags else fits_bytes(30_000, seed=99)
+    answers = [old]
+    mast.holdings.spoil = lambda name, body: answers.pop() if answers else new
+    mast.holdings.cut = lambda name, start, length: (
+        None
+        if not answers and start
+        else (
+            5000
+            if len(mast.holdings.paths("/search/jwst/api/v0.1/retrieve")) == 1
+            else None
+        )
+    )
+    (outcome,) = run(mast, tmp_path)
+    if tags:  # the same size: only the tag tells
+        assert outcome.item.target.read_bytes() == new
+    else:
+        assert isinstance(outcome.error, ArchiveError)
+        assert finished(tmp_path) == []
+
+
+@pytest.mark.parametrize("journal", [False, True])
+def test_junk_in_a_part_is_never_trusted(mast, tmp_path, journal):
+    fill(mast, 1)
+    cuts = [12_000, 0, 0, 0, 0]
+    mast.holdings.cut = lambda name, start, length: cuts.pop(0)
+    (outcome,) = run(mast, tmp_path, policy=Policy(tries=1, pause=0.0))
+    part = outcome.item.target.with_name(name_of() + ".part")
+    if not journal:
+        part.with_name(part.name + ".json").unlink()
+    part.write_bytes(b"junk" * 3000)
+    mast.holdings.cut = lambda name, start, length: None
+    assert [o.error for o in run(mast, tmp_path)] == [None]
+    assert wrong_files(mast, tmp_path) == leftovers(tmp_path) == []
+
+
+def test_the_next_run_goes_on_where_a_cut_left_off(mast, tmp_path):
+    fill(mast, 1)
+    cuts = [20_000, 0, 0, 0, 0]
+    mast.holdings.cut = lambda name, start, length: cuts.pop(0) if cuts else None
+    (outcome,) = run(mast, tmp_path, policy=Policy(tries=1, pause=0.0))
+    assert "cut at 20000 of" in str(outcome.error)
+    assert finished(tmp_path) == []
+    mast.holdings.sent = 0
+    (item,) = plan(products_of(mast), tmp_path)
+    assert item.missing == item.product.size - 20_000
+    assert [o.error for o in run(mast, tmp_path)] == [None]
+    assert mast.holdings.sent == item.missing
+    assert wrong_files(mast, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda name, body: body + b"\0" * 2880, "lists 31680 bytes but sends 34560"),
+        (lambda name, body: body[:-2880], "lists 31680 bytes but sends 28800"),
+        (lambda name, body: b"j" * len(body), "no whole FITS file, twice"),
+        (lambda name, body: b"junk" + body[:-4], "no whole FITS file, twice"),
+    ],
+)
+def test_a_wrong_file_is_refused(mast, tmp_path, spoil, message):
+    fill(mast, 1, size=32_000)
+    mast.holdings.spoil = spoil
+    (outcome,) = run(mast, tmp_path)
+    assert message in str(outcome.error)
+    assert finished(tmp_path) == []
+
+
+def test_a_file_of_unknown_size_is_fetched(mast, tmp_path):
+    fill(mast, 1)
+    mast.holdings.products[0]["size"] = None
+    cuts = [5000]
+    mast.holdings.cut = lambda name, start, length: cuts.pop() if cuts else None
+    assert [o.error for o in run(mast, tmp_path)] == [None]
+    assert wrong_files(mast, tmp_path) == []
+
+
+def test_busy_answers_are_outlasted(mast, tmp_path):
+    fill(mast, 2)
+    products = plan(products_of(mast), tmp_path)
+    mast.holdings.busy = 5
+    outcomes = download(mast.client(), products, tmp_path, policy=QUICK)
+    assert [o.error for o in outcomes] == [None, None]
+
+
+def test_a_silent_archive_is_asked_again(mast, tmp_path):
+    fill(mast, 1)
+    naps = [0.6]
+
+    def cut(name, start, length):
+        time.sleep(naps.pop() if naps else 0.0)
+
+    mast.holdings.cut = cut
+    policy = Policy(tries=3, pause=0.001, timeout=(1.0, 0.2))
+    assert [o.error for o in run(mast, tmp_path, policy=policy)] == [None]
+    assert len(mast.holdings.paths("/search/jwst/api/v0.1/retrieve")) == 2
+
+
+def test_exclusive_files_need_a_token_and_say_so(mast, tmp_path, monkeypatch):
+    fill(mast, 2)
+    mast.holdings.exclusive.add(f"jw01345001001_14201_00001/{name_of()}")
+    failed = [o for o in run(mast, tmp_path) if o.error]
+    assert isinstance(failed[0].error, AuthorizationError)
+    assert "Set the environment variable MAST_API_TOKEN" in str(failed[0].error)
+    assert finished(tmp_path) == [name_of(2)]
+    monkeypatch.setenv("MAST_API_TOKEN", "bad-token")
+    (outcome,) = run(mast, tmp_path, token="bad-token")
+    assert "the token in MAST_API_TOKEN does not open" in str(outcome.error)
+    assert "bad-token" not in str(outcome.error)
+    assert [o.error for o in run(mast, tmp_path, token="good-token")] == [None]
+    recorded = (tmp_path / LAYOUT / "downloads.jsonl").read_text()
+    assert "token" not in recorded
+
+
+def test_a_file_that_is_gone_does_not_stop_the_others(mast, tmp_path):
+    fill(mast, 3)
+    mast.holdings.contents.pop(f"jw01345001001_14201_00002/{name_of(2)}")
+    messages = [str(o.error) for o in run(mast, tmp_path) if o.error]
+    assert messages == [f"{name_of(2)}: the archive has no such file (HTTP 404)"]
+    assert len(finished(tmp_path)) == 2
+
+
+def test_a_dead_archive_is_not_asked_for_everything(mast, tmp_path):
+    fill(mast, 60)
+    items = plan(products_of(mast), tmp_path)
+    dead = Archive("http://127.0.0.1:9")
+    policy = Policy(tries=1, pause=0.0, timeout=(1.0, 1.0))
+    outcomes = download(dead, items, tmp_path, policy=policy, streams=2)
+    assert len(outcomes) == 60
+    messages = [str(o.error) for o in outcomes]
+    assert sum("because others failed" in message for message in messages) > 40
+
+
+def test_the_disk_is_looked_at_first(mast, tmp_path, monkeypatch):
+    fill(mast, 1)
+    usage = module.shutil.disk_usage(tmp_path)._replace(free=100_010_000)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(StorageError, match="--download-dir"):
+        run(mast, tmp_path / "new" / "folder")
+    assert not (tmp_path / "new").exists()
+    assert not mast.holdings.paths("/search/jwst/api/v0.1/retrieve")
+
+
+def test_a_folder_that_cannot_be_made_stops_with_a_sentence(mast, tmp_path):
+    fill(mast, 1)
+    (tmp_path / "mastDownload").write_text("a file")
+    (item,) = plan(products_of(mast), tmp_path / "other")
+    item = module.Item(item.product, tmp_path / "mastDownload/x/y", "missing", 0)
+    (outcome,) = download(mast.client(), [item], tmp_path / "other", policy=QUICK)
+    assert isinstance(outcome.error, StorageError)
+
+
+def test_two_processes_do_not_write_one_part(mast, tmp_path):
+    fill(mast, 1)
+    (item,) = plan(products_of(mast), tmp_path)
+    item.target.parent.mkdir(parents=True)
+    with item.target.with_name(name_of() + ".part").open("wb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        (outcome,) = run(mast, tmp_path)
+        assert "by another process" in str(outcome.error)
+    assert [o.error for o in run(mast, tmp_path)] == [None]
+
+
+def test_a_killed_download_is_no_product_and_goes_on(mast, tmp_path):
+    fill(mast, 1, size=500_000)
+    mast.holdings.pace = 0.05
+    command = [sys.executable, "-m", "webbmosaic.cli", "download", "1345"]
+    process = subprocess.Popen(
+        [*command, "--download-dir", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    (item,) = plan(products_of(mast), tmp_path)
+    journal = item.target.with_name(name_of() + ".part.json")
+    deadline = time.monotonic() + 60
+    while not journal.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert finished(tmp_path) == []
+    known = json.loads(journal.read_bytes())["length"]
+    mast.holdings.pace = 0.0
+    mast.holdings.requests.clear()
+    assert [o.error for o in run(mast, tmp_path)] == [None]
+    assert wrong_files(mast, tmp_path) == []
+    ((_, _, headers),) = [r for r in mast.holdings.requests if "range" in r[2]]
+    assert headers["range"] == f"bytes={known}-"
+
+
+def test_progress_and_outcomes_are_told(mast, tmp_path):
+    fill(mast, 2)
+    lengths, names = {}, []
+    run(
+        mast,
+        tmp_path,
+        tick=lengths.__setitem__,
+        done=lambda outcome: names.append(outcome.item.product.name),
+    )
+    sizes = {p.name: p.size for p in products_of(mast)}
+    assert lengths == sizes
+    assert sorted(names) == sorted(sizes)
+
+
+def test_stopping_keeps_what_is_there(mast, tmp_path):
+    fill(mast, 8, size=100_000)
+    mast.holdings.pace = 0.01
+
+    def interrupt(outcome):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(mast, tmp_path, done=interrupt, streams=2)
+    assert 1 <= len(finished(tmp_path)) < 8
+    assert wrong_files(mast, tmp_path) == []
+    run(mast, tmp_path)
+    assert len(finished(tmp_path)) == 8
+    assert wrong_files(mast, tmp_path) == leftovers(tmp_path) == []
+
+
+def test_a_torn_record_is_no_record(mast, tmp_path):
+    fill(mast, 2)
+    run(mast, tmp_path)
+    journal = tmp_path / LAYOUT / "downloads.jsonl"
+    journal.write_text(journal.read_text()[:-40])
+    assert len(read_records(tmp_path)) == 1
+    assert [i.reason for i in plan(products_of(mast), tmp_path)] == ["", ""]
+
+
+@pytest.mark.parametrize("missing", [1, 2880, 20_000, 30_000])
+def test_a_short_fits_file_is_not_whole(tmp_path, missing):
+    body = fits_bytes(40_000)
+    path = tmp_path / "x.fits"
+    path.write_bytes(body)
+    assert whole_fits(path)
+    path.write_bytes(body[:-missing])
+    assert not whole_fits(path)
+    path.write_bytes(body + b"x")
+    assert not whole_fits(path)

@@ -1,0 +1,167 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from webbmosaic.archives import mast as module
+from webbmosaic.archives.mast import (
+    exposure_table,
+    list_products,
+    product_table,
+    search,
+)
+from webbmosaic.archives.selection import Selection
+from webbmosaic.errors import ArchiveError
+
+CEERS = Selection(programs=("01345",))
+
+
+def fill(mast, exposures, *, program="01345", **row):
+    for index in range(exposures):
+        name = f"jw{program}{index % 3 + 1:03d}001_14201_{index + 1:05d}"
+        mast.holdings.add(f"{name}_nrca1_uncal.fits", b"x" * 10, **row)
+
+
+def test_exposures_are_found_and_read(mast):
+    fill(mast, 1, opticalElements="F150W2;F162M")
+    fill(mast, 1, program="01837")
+    (one,) = search(mast.client(), CEERS)
+    assert one.name == "jw01345001001_14201_00001"
+    assert (one.program, one.observation, one.visit) == ("01345", "001", "001")
+    assert (one.instrument, one.exposure_type) == ("NIRCAM", "NRC_IMAGE")
+    assert one.elements == ("F162M",)
+    assert one.date == "2022-12-24T10:00:00"
+    assert (one.duration, one.target, one.ra) == (100.5, "EGS", 214.9)
+    assert (one.access, one.release) == ("PUBLIC", "2022-12-25")
+
+
+@pytest.mark.parametrize("announced", [lambda total: total, lambda total: None])
+def test_all_pages_are_turned(mast, monkeypatch, announced):
+    monkeypatch.setattr(module, "PAGE", 10)
+    mast.holdings.page_limit = 7
+    mast.holdings.announce = announced
+    fill(mast, 25)
+    heard = []
+    found = search(mast.client(), CEERS, told=lambda *counts: heard.append(counts))
+    assert len(found) == 25
+    assert heard[-1][0] == 25
+
+
+def test_fewer_rows_than_announced_are_an_error(mast):
+    mast.holdings.announce = lambda total: total + 1
+    fill(mast, 3)
+    with pytest.raises(ArchiveError, match="announced 4 rows but gave 3"):
+        search(mast.client(), CEERS)
+
+
+def test_several_programs_and_a_position_are_searched(mast):
+    fill(mast, 2)
+    fill(mast, 2, program="01837", targ_ra=34.4, targ_dec=-5.2)
+    both = Selection(programs=("1345", "1837"))
+    assert len(search(mast.client(), both)) == 4
+    cone = Selection(position=(34.41, -5.2), radius=2.0)
+    assert {e.program for e in search(mast.client(), cone)} == {"01837"}
+
+
+def test_what_the_archive_does_not_sort_out_is_sorted_out_here(mast):
+    fill(mast, 6)
+    chosen = Selection(programs=("1345",), observations=("1", "3"))
+    assert {e.observation for e in search(mast.client(), chosen)} == {"001", "003"}
+
+
+def test_no_exposures_are_no_error(mast):
+    assert search(mast.client(), CEERS) == []
+
+
+def test_files_are_listed_in_batches(mast, monkeypatch):
+    monkeypatch.setattr(module, "BATCH", 4)
+    fill(mast, 10)
+    found = search(mast.client(), CEERS)
+    heard = []
+    products, bare = list_products(
+        mast.client(), found, CEERS, told=lambda *counts: heard.append(counts)
+    )
+    assert len(products) == 10
+    assert bare == []
+    assert heard == [(4, 10), (8, 10), (10, 10)]
+    assert len(mast.holdings.paths("/search/jwst/api/v0.1/post_list")) == 3
+
+
+def test_files_are_listed_once_and_missing_ones_are_told(mast):
+    fill(mast, 2)
+    mast.holdings.products.append(mast.holdings.products[0])
+    found = search(mast.client(), CEERS)
+    mast.holdings.products.pop(1)
+    products, bare = list_products(mast.client(), found, CEERS)
+    assert [p.size for p in products] == [10]
+    assert bare == [found[1].name]
+
+
+def test_an_unsafe_name_stops_everything(mast):
+    fill(mast, 1)
+    mast.holdings.products[0]["filename"] = "../../x_uncal.fits"
+    found = search(mast.client(), CEERS)
+    with pytest.raises(ArchiveError, match="unsafe"):
+        list_products(mast.client(), found, CEERS)
+
+
+def test_control_characters_do_not_reach_the_terminal(mast):
+    fill(mast, 1, targprop="\x1b[31mred\x07")
+    (one,) = search(mast.client(), CEERS)
+    assert one.target == "[31mred"
+
+
+def test_busy_and_executing_archives_are_waited_for(mast):
+    fill(mast, 1)
+    mast.holdings.executing = 2
+    mast.holdings.busy = 1
+    assert len(search(mast.client(), CEERS)) == 1
+
+
+def test_a_foreign_answer_is_a_sentence(mast):
+    fill(mast, 1)
+    del mast.holdings.rows[0]["fileSetName"]
+    with pytest.raises(ArchiveError, match="not understood"):
+        search(mast.client(), CEERS)
+
+
+def test_no_archive_is_a_sentence(monkeypatch):
+    from webbmosaic.archives.transport import Archive
+
+    def session_guard(self, session, **options):
+        original(self, session, retries=0)
+
+    original = Archive.guard
+    monkeypatch.setattr(Archive, "guard", session_guard)
+    with pytest.raises(ArchiveError, match="cannot be reached"):
+        search(Archive("http://127.0.0.1:9"), CEERS)
+
+
+def test_tables_have_units(mast):
+    fill(mast, 2)
+    found = search(mast.client(), CEERS)
+    table = exposure_table(found)
+    assert table["duration"].unit == "s"
+    assert list(table["program"]) == ["01345", "01345"]
+    products, _ = list_products(mast.client(), found, CEERS)
+    assert product_table(products)["size"].unit == "byte"
+
+
+def test_astroquery_s_own_configuration_is_heard(mast, tmp_path):
+    fill(mast, 1)
+    config = tmp_path / "astropy" / "astroquery.cfg"
+    config.parent.mkdir()
+    config.write_text(f"[mast]\nserver = {mast.url}\n")
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
+    del environment["WEBBMOSAIC_MAST_URL"]
+    done = subprocess.run(
+        [sys.executable, "-m", "webbmosaic.cli", "query", "1345"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 exposure," in done.stdout
+    assert mast.holdings.paths("/search/jwst")

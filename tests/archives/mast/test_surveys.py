@@ -1,0 +1,73 @@
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.coordinates.name_resolve import NameResolveError
+
+from webbmosaic.archives.surveys import SURVEYS, Place, read_place, resolve
+from webbmosaic.errors import ArchiveError, UsageError
+
+DATASET = "jw01345002001_14201_00001_nrcb4"
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (("1345",), Place(("01345",))),
+        (("01345", "1837"), Place(("01345", "01837"))),
+        (("jw01345",), Place(("01345",))),
+        (("ceers",), Place(("01345",))),
+        (("COSMOS_WEB",), Place(("01727",))),
+        (("cosmos",), Place(("01727",))),
+        (("phangs",), Place(("02107", "03707"))),
+        ((DATASET,), Place(("01345",), (DATASET,))),
+        (
+            ("jw01345002*", "jw01837*"),
+            Place(("01345", "01837"), ("jw01345002*", "jw01837*")),
+        ),
+        (("NGC", "628"), Place(target="NGC 628")),
+        (("M 83",), Place(target="M 83")),
+        (("150.5", "-2.25"), Place(position=(150.5, -2.25))),
+        (("150", "2"), Place(position=(150.0, 2.0))),
+    ],
+)
+def test_words_are_understood(words, place):
+    assert read_place(words) == place
+
+
+def test_sexagesimal_positions_are_in_hours():
+    ra, dec = read_place(("10:00:30", "+02:30:00")).position
+    assert ra == pytest.approx(150.125)
+    assert dec == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize("words", [(), ("",), ("150.0", "95.0")])
+def test_nonsense_is_refused(words):
+    with pytest.raises(UsageError):
+        read_place(words)
+
+
+def test_every_survey_has_programs_and_a_source():
+    for survey in SURVEYS.values():
+        assert survey.programs
+        assert all(one.isdigit() for one in survey.programs)
+        assert survey.source
+
+
+def test_a_target_is_looked_up(monkeypatch):
+    asked = []
+
+    def from_name(name, **options):
+        asked.append(name)
+        return SkyCoord(24.17, 15.78, unit="deg")
+
+    monkeypatch.setattr(SkyCoord, "from_name", from_name)
+    assert resolve("NGC 628") == pytest.approx((24.17, 15.78))
+    assert asked == ["NGC 628"]
+
+
+def test_without_a_network_positions_are_proposed(monkeypatch):
+    def from_name(name, **options):
+        raise NameResolveError("no network")
+
+    monkeypatch.setattr(SkyCoord, "from_name", from_name)
+    with pytest.raises(ArchiveError, match=r"Did you mean CEERS\? RA DEC"):
+        resolve("CERS")
