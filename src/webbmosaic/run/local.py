@@ -75,7 +75,9 @@ def run_tasks(
     with _Pool(processes) as pool:
         waiting: list[Task] = []
         while sorter.is_active():
-            waiting += [state.prepared(by_key[key]) for key in sorter.get_ready()]
+            # What follows from work just done comes first: mosaics early, and the
+            # files it reads still in the machine's memory.
+            waiting = [state.prepared(by_key[k]) for k in sorter.get_ready()] + waiting
             waiting = [t for t in waiting if not state.settled(t)]
             while waiting and pool.has_room(waiting[0]):
                 pool.start(waiting.pop(0))

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from webbmosaic.science.sources import source_mask
-from webbmosaic.science.stripe_lines import FloatArray, Mask
+from webbmosaic.science.sources import FloatArray, Mask, source_mask
 
 __all__ = ["SkyLevel", "measure_sky"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,30 +26,31 @@ _ENOUGH_FOR_ROTATION = 15
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What alignment did to one exposure."""
+    """What alignment did to one image; detectors read together move as one."""
 
     exposure: str
     status: str
     sources: int
     matches: int
+    matches_together: int
     residual_mas: float | None
     shift_mas: tuple[float, float]
     rotation_deg: float
 
+    def too_few(self, wanted: Alignment) -> bool:
+        """Tell whether there was too little to align it by."""
+        return self.status != "COMPLETE" or self.matches_together < wanted.minobj
+
     def problem(self, wanted: Alignment) -> str | None:
         """Say which limit is exceeded, if one is."""
-        if self.status != "COMPLETE":
-            return f"tweakreg found no solution ({self.sources} sources)"
+        if self.too_few(wanted):
+            return f"{self.matches_together} matched sources, {wanted.minobj} needed"
         shift = math.hypot(*self.shift_mas) / 1000
         if shift > wanted.max_shift:
             return f"shift {shift:.2f} arcsec exceeds {wanted.max_shift}"
         if abs(self.rotation_deg) > wanted.max_rotation:
             return f"rotation {self.rotation_deg:.3f} deg exceeds {wanted.max_rotation}"
-        if self.residual_mas is None or self.matches < wanted.minobj:
-            return (
-                f"{self.matches} sources match other exposures, {wanted.minobj} needed"
-            )
-        if self.residual_mas > wanted.max_residual:
+        if self.residual_mas is not None and self.residual_mas > wanted.max_residual:
             return f"residual {self.residual_mas:.1f} mas exceeds {wanted.max_residual}"
         return None
 
@@ -174,6 +176,9 @@ def _outcomes(
         for model, found in zip(models, stars, strict=True)
     ]
     agreements = agreement(planes, tolerance=wanted.tolerance)
+    together: Counter[str] = Counter()
+    for model, agreed in zip(models, agreements, strict=True):
+        together[str(model.meta.group_id)] += agreed.matches
     outcomes = []
     for model, old, plane, agreed in zip(
         models, before, planes, agreements, strict=True
@@ -186,6 +191,7 @@ def _outcomes(
                 status=str(model.meta.cal_step.tweakreg),
                 sources=len(plane),
                 matches=agreed.matches,
+                matches_together=together[str(model.meta.group_id)],
                 residual_mas=round(agreed.residual, 3) if known else None,
                 shift_mas=shift,
                 rotation_deg=rotation,
@@ -233,6 +239,21 @@ def _judged(
     }
     if not problems:
         return models, []
+    visits = {str(m.meta.observation.visit_id) for m in models}
+    if len(visits) == 1 and all(outcomes[i].too_few(wanted) for i in problems):
+        # One guide star: the telescope's own dithers are good to a few mas.
+        said = (
+            f"{len(problems)} of {len(models)} exposures have too few sources to be"
+            " aligned; the telescope's own pointing within the visit is kept"
+        )
+        return models, [said]
+    return _by_choice(models, problems, wanted, name)
+
+
+def _by_choice(
+    models: list[Any], problems: dict[int, str], wanted: Alignment, name: str
+) -> tuple[list[Any], list[str]]:
+    """Fail, keep or drop, as the user chose."""
     said = "; ".join(problems.values())
     if wanted.on_misaligned == "fail":
         msg = (
