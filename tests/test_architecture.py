@@ -104,7 +104,7 @@ def test_everything_is_caught_in_one_place_only():
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys; from webbmosaic.cli.__main__ import webbmosaic as root; "
+        "import sys; from webbmosaic.cli.root import webbmosaic as root; "
         "root.main(['--help'], standalone_mode=False); "
         f"print(sorted({HEAVY | {'numpy', 'astropy', 'scipy'}!r} & set(sys.modules)))"
     )

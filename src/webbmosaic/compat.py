@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-from webbmosaic.cli import __main__ as cli
+from webbmosaic.cli import root
 
 __all__ = ["COMMANDS", "main", "translate"]
 
@@ -275,4 +275,4 @@ def main() -> None:
         click.echo(f"Error: {error.format_message()}", err=True)
         sys.exit(2)
     click.echo(f"(this is: webbmosaic {shlex.join(arguments)})", err=True)
-    cli.main(arguments)
+    root.main(arguments)
