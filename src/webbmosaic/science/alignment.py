@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,15 +52,19 @@ def find_stars(
     """
     from astropy.stats import sigma_clipped_stats
     from photutils.detection import DAOStarFinder
+    from photutils.utils.exceptions import NoDetectionsWarning
 
-    clean = np.where(usable, data, np.nan)
-    _, level, rms = sigma_clipped_stats(clean, sigma=3.0, maxiters=5)
-    if not np.isfinite(rms) or rms <= 0:
+    if not usable.any():
+        return np.empty((0, 3))
+    _, level, rms = sigma_clipped_stats(data[usable], sigma=3.0, maxiters=5)
+    if rms <= 0:
         return np.empty((0, 3))
     # The finder's threshold is on the filtered image, whose noise is lower.
     finder = DAOStarFinder(threshold * rms / fwhm, fwhm, sharpness_range=(0.2, 1.2))
     filled = np.where(usable, data - level, 0.0)
-    found = finder(filled, mask=~usable)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoDetectionsWarning)
+        found = finder(filled, mask=~usable)
     if found is None or len(found) == 0:
         return np.empty((0, 3))
     whole = minimum_filter(usable, size=5, mode="constant", cval=0)

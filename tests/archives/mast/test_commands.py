@@ -200,7 +200,7 @@ def test_archive_text_is_no_markup(ceers):
 def test_help_needs_nothing_heavy():
     code = (
         "import sys\n"
-        "from webbmosaic.cli.__main__ import webbmosaic\n"
+        "from webbmosaic.cli.root import webbmosaic\n"
         "webbmosaic.main(['download', '--help'], standalone_mode=False)\n"
         "print(sorted({'numpy', 'astropy', 'requests', 'rich.console'}"
         " & set(sys.modules)))"

@@ -1,0 +1,76 @@
+"""The level of the sky beside the sources."""
+
+import numpy as np
+import pytest
+
+from webbmosaic.science.background import measure_sky
+
+SHAPE = (256, 256)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(5)
+
+
+def sky(rng, level=0.3, rms=0.05):
+    return rng.normal(level, rms, SHAPE).astype(np.float32)
+
+
+def usable():
+    return np.ones(SHAPE, bool)
+
+
+def test_blank_sky_comes_back_within_its_error(rng):
+    found = measure_sky(sky(rng), usable())
+    assert found.level == pytest.approx(0.3, abs=4 * 0.05 / 256)
+    assert found.rms == pytest.approx(0.05, rel=0.02)
+    assert found.error == pytest.approx(0.05 / 256, rel=0.1)
+    assert found.fraction > 0.9
+
+
+def test_the_asymmetric_clipping_leaves_no_bias(rng):
+    levels = [measure_sky(sky(rng, 0.0), usable()).level for _ in range(20)]
+    # A percent of the noise: the source mask takes some bright noise for sources.
+    assert np.mean(levels) == pytest.approx(0, abs=0.012 * 0.05)
+
+
+def test_stars_and_a_galaxy_do_not_raise_the_sky(rng):
+    image = sky(rng)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    for cx, cy in rng.uniform(0, 256, (60, 2)):
+        image += 5 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 3)
+    image += 2 * np.exp(-np.hypot(x - 128, y - 128) / 6)
+    found = measure_sky(image.astype(np.float32), usable())
+    assert found.level == pytest.approx(0.3, abs=0.03 * 0.05)
+
+
+def test_cosmic_rays_and_nan_do_not_matter(rng):
+    image = sky(rng)
+    hit = rng.random(SHAPE) < 0.003
+    image[hit] += 3
+    lost = rng.random(SHAPE) < 0.01
+    image[lost] = np.nan
+    found = measure_sky(image, usable() & ~lost)
+    assert found.level == pytest.approx(0.3, abs=0.03 * 0.05)
+
+
+def test_a_supplied_mask_is_used(rng):
+    image = sky(rng)
+    image[:, 100:] += 0.5
+    sources = np.zeros(SHAPE, bool)
+    sources[:, 100:] = True
+    assert measure_sky(image, usable(), sources=sources).level == pytest.approx(
+        0.3, abs=0.002
+    )
+
+
+def test_constant_image():
+    found = measure_sky(np.full(SHAPE, 2.0, np.float32), usable())
+    assert found.level == 2.0
+    assert found.rms == 0
+
+
+def test_nothing_usable():
+    with pytest.raises(ValueError, match="usable"):
+        measure_sky(np.zeros(SHAPE, np.float32), np.zeros(SHAPE, bool))
