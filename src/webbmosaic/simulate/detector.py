@@ -18,46 +18,14 @@ from webbmosaic.simulate.charge import (
 )
 from webbmosaic.simulate.effects import Effects, Streams
 from webbmosaic.simulate.electronics import add_noise
-from webbmosaic.simulate.filters import filter_facts
-from webbmosaic.simulate.geometry import aperture
-from webbmosaic.simulate.instruments import detector_facts
-from webbmosaic.simulate.light import (
-    claw_pattern,
-    miri_background,
-    tilted_pattern,
-    wisp_pattern,
-)
+from webbmosaic.simulate.foreground import Foreground, Levels, make_foreground
 from webbmosaic.simulate.pixels import PixelMaps, Setup, pixel_maps
-from webbmosaic.simulate.readout import readout
 
-__all__ = ["Levels", "Planted", "RawExposure", "make_ramp", "make_setup", "sky_noise"]
+__all__ = ["Planted", "RawExposure", "make_ramp"]
 
 Image = NDArray[np.float32]
 Ramp = NDArray[np.uint16]
 Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Levels:
-    """
-    How strong the light that is not the scene is.
-
-    Attributes
-    ----------
-    sky : float
-        MJy/sr; NaN for the filter's typical sky.
-    wisp : float
-        Peak, in units of the noise of a sky pixel of the rate image.
-    claw : float
-        Peak, in the same unit.
-    tilted : float
-        Standard deviation, in the same unit.
-    """
-
-    sky: float = float("nan")
-    wisp: float = 1.0
-    claw: float = 1.5
-    tilted: float = 0.33
 
 
 @dataclass(frozen=True)
@@ -69,6 +37,8 @@ class Planted:
     ----------
     sky : float
         MJy/sr.
+    wisp_peak : float
+        Of the wisp on the full detector, DN/s.
     wisp, claw, tilted, background : ndarray of float32, shape (ny, nx)
         As they would stand in a flat-fielded rate image, DN/s.
     stripes : ndarray of float32, shape (ny, nx)
@@ -82,6 +52,7 @@ class Planted:
     """
 
     sky: float
+    wisp_peak: float
     wisp: Image
     claw: Image
     tilted: Image
@@ -111,69 +82,6 @@ class RawExposure:
     ramp: Ramp
     planted: Planted
     stimulus: Image
-
-
-def make_setup(
-    detector: str,
-    subarray: str,
-    filter_name: str,
-    pattern: str,
-    *,
-    ngroups: int,
-    nints: int = 1,
-) -> Setup:
-    """
-    Bundle the facts of an exposure.
-
-    Parameters
-    ----------
-    detector, subarray, filter_name, pattern : str
-        Such as ``NRCB1``, ``SUB160``, ``F162M``, ``SHALLOW4``.
-    ngroups, nints : int
-
-    Returns
-    -------
-    setup : Setup
-
-    Raises
-    ------
-    UsageError
-        If one of the names is unknown.
-    """
-    frame = aperture(detector, subarray)
-    return Setup(
-        frame,
-        detector_facts(detector),
-        readout(frame, pattern, ngroups, nints),
-        filter_facts(detector, filter_name),
-    )
-
-
-def sky_noise(setup: Setup, sky: float | None = None) -> float:
-    """
-    Predict the white noise of a sky pixel in the rate image.
-
-    Parameters
-    ----------
-    setup : Setup
-    sky : float, optional
-        MJy/sr; the filter's typical sky if not given.
-
-    Returns
-    -------
-    sigma : float
-        DN/s: read noise and photon noise of the sky and the dark current, for a ramp
-        fitted with equal weights (Rauscher et al. 2007, PASP 119, 768, equation 1).
-    """
-    ramp, facts = setup.readout, setup.detector
-    n, m = max(ramp.ngroups, 2), ramp.nframes
-    level = setup.filter.sky if sky is None else sky
-    rate = level / setup.filter.photmjsr * facts.gain + facts.dark
-    read = 12 * (n - 1) / (m * n * (n + 1)) * (facts.gain * facts.read_noise) ** 2
-    shot = 6 * (n**2 + 1) / (5 * n * (n + 1)) * (n - 1) * ramp.tgroup * rate
-    shot -= 2 * (m**2 - 1) * (n - 1) / (m * n * (n + 1)) * ramp.tframe * rate
-    variance = (read + shot) / ((n - 1) * ramp.tgroup) ** 2
-    return float(np.sqrt(variance / ramp.nints)) / facts.gain
 
 
 def make_ramp(
@@ -224,7 +132,7 @@ def make_ramp(
         )
         raise UsageError(msg)
     maps = pixel_maps(setup, effects, streams.seed)
-    light = _foreground(setup, effects, levels, streams, time)
+    light = make_foreground(setup, effects, levels, streams, time)
     rate = _electrons(flux, light, setup, maps)
     parts = _Parts(setup, maps, effects, streams)
     raw = np.empty((setup.readout.nints, setup.readout.ngroups, *flux.shape), np.uint16)
@@ -235,25 +143,6 @@ def make_ramp(
             _integrate(rate, part, previous if number == 0 else None, raw[number])
         )
     return RawExposure(raw, _planted(light, reports, maps), reports[-1].stimulus)
-
-
-@dataclass(frozen=True)
-class _Light:
-    """Surface brightness beside the scene, DN/s in a flat-fielded rate."""
-
-    level: float
-    sky: float
-    wisp: Image
-    claw: Image
-    tilted: Image
-    background: Image
-
-    def total(self) -> Image:
-        planes = self.wisp + self.claw
-        planes += self.tilted
-        planes += self.background
-        planes += np.float32(self.sky)
-        return planes
 
 
 @dataclass(frozen=True)
@@ -283,33 +172,7 @@ class _Report:
     stimulus: Image
 
 
-def _foreground(
-    setup: Setup, effects: Effects, levels: Levels, streams: Streams, time: float
-) -> _Light:
-    """Light other than the scene's."""
-    frame, facts = setup.aperture, setup.filter
-    level = facts.sky if np.isnan(levels.sky) else levels.sky
-    unit = np.float32(sky_noise(setup, level))
-    sky = level / facts.photmjsr
-    nothing = np.zeros(frame.shape, np.float32)
-    near_infrared = frame.instrument != "MIRI"
-    wisp = claw = tilted = background = nothing
-    if effects.wisp and frame.channel == "SHORT":
-        amplitude = levels.wisp * streams.of("wisp").uniform(0.8, 1.2)
-        wisp = wisp_pattern(frame) * np.float32(unit * amplitude)
-    if effects.claw and frame.channel == "SHORT":
-        place = streams.owned_by(f"{streams.visit} {frame.detector}").of("claw")
-        claw = levels.claw * unit * claw_pattern(frame, place)
-    if effects.tilted_stripes and near_infrared:
-        tilted = levels.tilted * unit * tilted_pattern(frame, streams.of("tilted"))
-    if effects.background_drift:
-        generator = streams.owned_by(frame.detector).of("background")
-        background = np.float32(sky) * miri_background(frame, generator, time)
-    shown = (level, sky) if effects.sky else (0.0, 0.0)
-    return _Light(*shown, wisp, claw, tilted, background)
-
-
-def _electrons(flux: Image, light: _Light, setup: Setup, maps: PixelMaps) -> Image:
+def _electrons(flux: Image, light: Foreground, setup: Setup, maps: PixelMaps) -> Image:
     """Photo-electrons and dark current, e-/s."""
     rate = light.total()
     rate *= maps.area
@@ -401,14 +264,18 @@ def _invert(plane: Image, c2: np.float32, c3: np.float32, most: float) -> None:
     plane[...] = x
 
 
-def _planted(light: _Light, reports: list[_Report], maps: PixelMaps) -> Planted:
+def _planted(light: Foreground, reports: list[_Report], maps: PixelMaps) -> Planted:
     """Join the reports of the integrations."""
 
     def anywhere(name: str) -> Mask:
-        return np.logical_or.reduce([getattr(report, name) for report in reports])
+        found = np.zeros(maps.reference.shape, bool)
+        for report in reports:
+            found |= getattr(report, name)
+        return found
 
     return Planted(
         sky=light.level,
+        wisp_peak=light.wisp_peak,
         wisp=light.wisp,
         claw=light.claw,
         tilted=light.tilted,

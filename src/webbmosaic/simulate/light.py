@@ -116,16 +116,14 @@ def _smooth(spine: tuple[tuple[float, float], ...]) -> NDArray[np.float64]:
 
 
 def _distance(
-    x: NDArray[np.float32],
-    y: NDArray[np.float32],
-    start: NDArray[np.float64],
-    end: NDArray[np.float64],
-) -> NDArray[np.float32]:
+    x: Image, y: Image, start: NDArray[np.float64], end: NDArray[np.float64]
+) -> Image:
     """Distance from a straight piece."""
     (ax, ay), (bx, by) = start.tolist(), end.tolist()
     length = (bx - ax) ** 2 + (by - ay) ** 2
     along = np.clip(((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / length, 0, 1)
-    return np.hypot(x - ax - along * (bx - ax), y - ay - along * (by - ay))
+    dx, dy = x - ax - along * (bx - ax), y - ay - along * (by - ay)
+    return np.asarray(np.hypot(dx, dy), np.float32)
 
 
 def _enlarge(small: Image, factor: int) -> Image:

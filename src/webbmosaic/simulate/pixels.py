@@ -14,14 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from webbmosaic.simulate.effects import Effects, Streams
-from webbmosaic.simulate.filters import FilterFacts, nominal_pixel_area
-from webbmosaic.simulate.geometry import Aperture, pixel_to_v2v3
-from webbmosaic.simulate.instruments import DetectorFacts
-from webbmosaic.simulate.readout import Readout
+from webbmosaic.simulate.filters import (
+    FilterFacts,
+    filter_facts,
+    nominal_pixel_area,
+)
+from webbmosaic.simulate.geometry import Aperture, aperture, pixel_to_v2v3
+from webbmosaic.simulate.instruments import DetectorFacts, detector_facts
+from webbmosaic.simulate.readout import Readout, readout
 
 __all__ = [
     "PixelMaps",
     "Setup",
+    "make_setup",
     "output_of_columns",
     "pixel_maps",
     "reference_pixels",
@@ -56,6 +61,42 @@ class Setup:
     detector: DetectorFacts
     readout: Readout
     filter: FilterFacts
+
+
+def make_setup(
+    detector: str,
+    subarray: str,
+    filter_name: str,
+    pattern: str,
+    *,
+    ngroups: int,
+    nints: int = 1,
+) -> Setup:
+    """
+    Bundle the facts of an exposure.
+
+    Parameters
+    ----------
+    detector, subarray, filter_name, pattern : str
+        Such as ``NRCB1``, ``SUB160``, ``F162M``, ``SHALLOW4``.
+    ngroups, nints : int
+
+    Returns
+    -------
+    setup : Setup
+
+    Raises
+    ------
+    UsageError
+        If one of the names is unknown.
+    """
+    frame = aperture(detector, subarray)
+    return Setup(
+        frame,
+        detector_facts(detector),
+        readout(frame, pattern, ngroups, nints),
+        filter_facts(detector, filter_name),
+    )
 
 
 @dataclass(frozen=True)
@@ -139,7 +180,7 @@ def relative_area(frame: Aperture) -> Image:
     y = np.linspace(0, frame.ny - 1, 17)
     x = np.linspace(0, frame.nx - 1, 17)
     spline = RectBivariateSpline(y, x, _areas(frame, x, y))
-    area = spline(np.arange(frame.ny), np.arange(frame.nx)).astype(np.float32)
+    area: Image = spline(np.arange(frame.ny), np.arange(frame.nx)).astype(np.float32)
     area.setflags(write=False)
     return area
 
@@ -301,4 +342,5 @@ def _smooth_field(frame: Aperture, generator: np.random.Generator) -> Image:
     y = np.linspace(-1, 1, frame.ny)[:, None]
     a, b, c, d, e = 0.02 * generator.standard_normal(5)
     field = a * x + b * y + c * x * y + d * (x**2 - 1 / 3) + e * (y**2 - 1 / 3)
-    return (1 + field).astype(np.float32)
+    field += 1
+    return np.asarray(field, np.float32)

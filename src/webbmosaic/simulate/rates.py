@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from webbmosaic.errors import UsageError
-from webbmosaic.simulate.detector import make_setup, sky_noise
 from webbmosaic.simulate.effects import Streams
 from webbmosaic.simulate.electronics import one_over_f
+from webbmosaic.simulate.foreground import sky_noise
 from webbmosaic.simulate.light import tilted_pattern, wisp_pattern
-from webbmosaic.simulate.pixels import Setup, reference_pixels
+from webbmosaic.simulate.pixels import Setup, make_setup, reference_pixels
 
 __all__ = ["RateFrame", "RateLevels", "make_rate"]
 
@@ -205,7 +205,7 @@ def _sigma_of(truth: Image, setup: Setup, sky: float, sigma: float) -> Image:
     """
     extra = np.maximum(truth - np.float32(sky), 0)
     extra /= np.float32(setup.detector.gain * setup.readout.integration_time)
-    return np.sqrt(extra + np.float32(sigma**2))
+    return np.asarray(np.sqrt(extra + np.float32(sigma**2)), np.float32)
 
 
 def _flags(setup: Setup, streams: Streams, levels: RateLevels) -> Flags:

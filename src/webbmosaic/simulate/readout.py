@@ -115,7 +115,7 @@ def readout(aperture: Aperture, pattern: str, ngroups: int, nints: int = 1) -> R
     if pattern not in patterns:
         known = ", ".join(patterns)
         msg = (
-            f"{aperture.instrument} has no read-out pattern '{pattern}'; it has {known}"
+            f"{aperture.instrument} has no pattern '{pattern}'; it has {known}"
         )
         raise UsageError(msg)
     if ngroups < 1 or nints < 1:
