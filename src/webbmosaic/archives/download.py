@@ -13,16 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from webbmosaic.archives.holdings import Product
 from webbmosaic.archives.mast import product_url
-from webbmosaic.archives.selection import Product
+from webbmosaic.archives.part import Source, part_path, whole_fits
 from webbmosaic.archives.transfer import (
     Policy,
-    Source,
     Stopped,
     Tick,
     UnreachableError,
     fetch,
-    whole_fits,
 )
 from webbmosaic.archives.transport import Archive
 from webbmosaic.errors import StorageError, WebbmosaicError
@@ -171,7 +170,7 @@ def _digest(path: Path) -> str:
 
 def _part_size(target: Path) -> int:
     try:
-        return target.with_name(target.name + ".part").stat().st_size
+        return part_path(target).stat().st_size
     except FileNotFoundError:
         return 0
 
@@ -250,7 +249,7 @@ def download(
     """
     wanted = [item for item in items if item.reason]
     _check_room(folder, sum(item.missing for item in wanted))
-    work = _Work(archive, folder, policy or Policy(), tick)
+    work = _Work(archive, folder, policy=policy or Policy(), tick=tick)
     outcomes = []
     with _pool(streams, work.stop) as pool:
         futures = [pool.submit(work.run, item) for item in wanted]
@@ -304,7 +303,7 @@ class _Work:
     """What the threads share; each has a session of its own."""
 
     def __init__(
-        self, archive: Archive, folder: Path, policy: Policy, tick: Tick | None
+        self, archive: Archive, folder: Path, *, policy: Policy, tick: Tick | None
     ) -> None:
         self.stop = threading.Event()
         self._archive = archive

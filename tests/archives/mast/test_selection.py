@@ -1,14 +1,13 @@
 import pytest
 
-from webbmosaic.archives.selection import (
+from webbmosaic.archives.holdings import (
     Exposure,
     Product,
-    Selection,
     optical_elements,
     own_channel,
     parts_of_name,
-    read_date,
 )
+from webbmosaic.archives.selection import Selection, read_date
 from webbmosaic.errors import ArchiveError
 
 EXPOSURE = Exposure(
