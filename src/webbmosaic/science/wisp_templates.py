@@ -1,0 +1,217 @@
+"""Wisp templates from the exposures of a programme.
+
+Wisps stay in place on the detector while the sky dithers, and only change their
+brightness: a frame is ``amplitude * template`` plus things that differ from exposure
+to exposure. Amplitudes and template are found in turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from webbmosaic.science.sources import source_mask
+from webbmosaic.science.wisp_frames import (
+    BIN,
+    Blocks,
+    bin_frame,
+    compact_sources,
+    halve,
+    smooth_at_noise,
+)
+from webbmosaic.science.wisp_noise import PIECES, measure_noise, read_noise
+from webbmosaic.science.wisps import fit_wisps
+
+__all__ = ["WispTemplate", "build_wisp_template"]
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+Frame = tuple[FloatArray, BoolArray]
+
+_MAD_TO_SIGMA = 1.4826
+
+
+@dataclass(frozen=True)
+class WispTemplate:
+    """
+    The shape of a wisp.
+
+    Attributes
+    ----------
+    template : 2D float32 `~numpy.ndarray`, shape (ny, nx)
+        Peak about 1, 0 away from wisps, NaN where no exposure has data.
+    weight : 2D float32 `~numpy.ndarray`, shape (ny, nx)
+        Inverse variance of the template before it was smoothed.
+    amplitudes : float64 `~numpy.ndarray`, shape (n,)
+        Of each exposure, in the unit of its data; 0 where no wisp was found.
+    """
+
+    template: FloatArray
+    weight: FloatArray
+    amplitudes: npt.NDArray[np.float64]
+
+
+def build_wisp_template(
+    read: Callable[[int], Frame], count: int, *, outputs: int = 4, rounds: int = 3
+) -> WispTemplate:
+    """
+    Make a wisp template from exposures of one detector and filter.
+
+    Parameters
+    ----------
+    read : callable
+        Gives frame number ``i`` as a pair of 2D arrays of shape (ny, nx): float32
+        flat-fielded count rates that still have their wisps, in DN / s, and bool,
+        `True` where a pixel may be used. Called once per round, so that the frames
+        need not all be in memory.
+    count : int
+        Number of frames; 10 or more, dithered, make a good template.
+    outputs : int, optional
+        Amplifiers along a row.
+    rounds : int, optional
+        How often amplitudes and template are found in turns.
+
+    Returns
+    -------
+    template : WispTemplate
+
+    Raises
+    ------
+    ValueError
+        With fewer than 3 frames, or if no frame has a significant wisp.
+
+    Notes
+    -----
+    The first guess is the median of the frames without their compact sources. Then
+    each frame is fitted, its sources are masked and its 1/f noise is subtracted; the
+    template is the mean of all frames weighted by their squared amplitudes, without
+    outliers, and is smoothed as far as its noise asks for.
+    """
+    if count < 3:
+        msg = f"a wisp template needs 3 exposures or more, not {count}"
+        raise ValueError(msg)
+    template = _first_guess(read, count)
+    weight, amplitudes = np.zeros_like(template), np.zeros(count)
+    for _ in range(rounds):
+        template, weight, amplitudes = _improved(read, template, outputs, count)
+    template[weight == 0] = np.nan
+    return WispTemplate(template, weight, amplitudes)
+
+
+def _first_guess(read: Callable[[int], Frame], count: int) -> FloatArray:
+    """Median of the frames on blocks, without compact sources."""
+    stack = []
+    for i in range(count):
+        data, usable = read(i)
+        blocks = _quiet(_blocks(data, usable & np.isfinite(data)))
+        level = np.median(blocks.data[blocks.weight > 0])
+        stack.append(np.where(blocks.weight > 0, blocks.data - level, np.nan))
+    guess = _nan_median(np.array(stack, np.float32))
+    guess = ndimage.gaussian_filter(guess, 1.0)
+    return _normalised(_enlarged(guess, 2 * BIN, data.shape))
+
+
+def _nan_median(stack: FloatArray) -> FloatArray:
+    """Median over the frames, 0 where none has data."""
+    ordered = np.sort(stack, axis=0)  # NaN last
+    count = np.isfinite(ordered).sum(axis=0)
+    low, high = np.maximum(count - 1, 0) // 2, count // 2
+    both = [np.take_along_axis(ordered, k[None], axis=0)[0] for k in (low, high)]
+    return np.nan_to_num((both[0] + np.where(count > 1, both[1], both[0])) / 2)
+
+
+def _blocks(data: FloatArray, good: BoolArray) -> Blocks:
+    step = 2 * BIN
+    ny, nx = (n // step * step for n in data.shape)
+    values = data[:ny, :nx]
+    flat = np.ones_like(values)
+    return bin_frame(values, flat, [], good[:ny, :nx])
+
+
+def _quiet(blocks: Blocks) -> Blocks:
+    sources = compact_sources(blocks.data * np.sqrt(blocks.weight), blocks.weight > 0)
+    weight = np.where(sources, 0, blocks.weight).astype(np.float32)
+    return halve(Blocks(blocks.data, weight, blocks.templates))
+
+
+def _improved(
+    read: Callable[[int], Frame], template: FloatArray, outputs: int, count: int
+) -> tuple[FloatArray, FloatArray, npt.NDArray[np.float64]]:
+    """Fit the template to every frame, then average the frames anew."""
+    total, weight = np.zeros_like(template), np.zeros_like(template)
+    amplitudes = np.zeros(count)
+    for i in range(count):
+        data, usable = read(i)
+        good = usable & np.isfinite(data)
+        level = np.full_like(data, _scatter(data, good))
+        fit = fit_wisps(data, level, [template], usable=good, outputs=outputs)
+        if not fit.accepted:
+            continue
+        factor = np.float32(fit.amplitudes[0])
+        amplitudes[i] = factor
+        clean, kept, sigma = _cleaned(data, good, factor * template, outputs)
+        total += np.where(kept, clean * (factor / sigma**2), 0)
+        weight += np.where(kept, factor**2 / sigma**2, 0)
+    if not amplitudes.any():
+        raise ValueError("no exposure has a significant wisp")
+    mean = total / np.where(weight > 0, weight, 1)
+    smooth = smooth_at_noise(mean, weight)
+    peak = _peak(smooth)
+    return _normalised(smooth), weight * peak**2, amplitudes * peak
+
+
+def _cleaned(
+    data: FloatArray, good: BoolArray, wisp: FloatArray, outputs: int
+) -> tuple[FloatArray, BoolArray, np.float32]:
+    """Take sky, sources and 1/f noise out of a frame, but not the wisp."""
+    rest = data - wisp
+    free = good & ~source_mask(rest, good)
+    sky = np.median(rest[free]) if free.any() else np.float32(0)
+    rest = np.where(good, rest - sky, 0).astype(np.float32)
+    pattern = _stripes(rest, free, outputs)
+    sigma = np.float32(_scatter(rest - pattern, free))
+    free &= np.abs(rest - pattern) < 4 * sigma + np.abs(wisp)
+    return rest - pattern + wisp, free, sigma
+
+
+def _stripes(rest: FloatArray, free: BoolArray, outputs: int) -> FloatArray:
+    """Most probable 1/f noise of a frame that holds nothing else but white noise."""
+    blocks = halve(_blocks(rest, free))
+    width = outputs * PIECES
+    columns = blocks.data.shape[1] // width * width
+    values, weight = blocks.data[:, :columns], blocks.weight[:, :columns]
+    if columns == 0:
+        return np.zeros_like(rest)
+    sigma = _scatter(values * np.sqrt(weight), weight > 0)
+    weight = weight / np.float32(max(sigma, 1e-30) ** 2)
+    pattern = read_noise(values[None], weight, measure_noise(values, weight, outputs))
+    return _enlarged(pattern[0], 2 * BIN, rest.shape)
+
+
+def _scatter(image: FloatArray, good: BoolArray) -> float:
+    """Robust scatter between neighbours: of the white noise alone."""
+    both = good[:, 1:] & good[:, :-1]
+    apart = np.abs(np.diff(image, axis=1)[both])
+    step = max(1, apart.size // 200_000)
+    noise = float(np.median(apart[::step])) if apart.size else 0.0
+    return max(_MAD_TO_SIGMA * noise / np.sqrt(2), float(np.finfo(np.float32).tiny))
+
+
+def _enlarged(small: FloatArray, factor: int, shape: tuple[int, int]) -> FloatArray:
+    large = np.repeat(np.repeat(small, factor, axis=0), factor, axis=1)
+    missing = [(0, max(0, n - m)) for n, m in zip(shape, large.shape, strict=True)]
+    large = np.pad(large, missing, mode="edge")[: shape[0], : shape[1]]
+    return np.asarray(large, np.float32)
+
+
+def _peak(template: FloatArray) -> float:
+    """Brightness of the brightest permille."""
+    return max(float(np.percentile(template[::2, ::2], 99.9)), 1e-30)
+
+
+def _normalised(template: FloatArray) -> FloatArray:
+    return np.asarray(template / np.float32(_peak(template)), np.float32)

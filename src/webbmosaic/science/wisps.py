@@ -1,0 +1,407 @@
+"""Wisps: stray light of fixed shape and changing brightness, fitted and subtracted.
+
+The shape is known from templates; what changes from exposure to exposure is how
+bright each of them is. All amplitudes are solved together with a smooth local
+background and with one offset per row and amplifier, whose spread is measured and
+which therefore takes up the 1/f stripes but not the wisp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize
+
+from webbmosaic.science.wisp_frames import (
+    BIN,
+    Blocks,
+    bin_frame,
+    compact_sources,
+    extended_sources,
+    halve,
+    polynomials,
+    wisp_box,
+)
+from webbmosaic.science.wisp_noise import (
+    PIECES,
+    ReadNoise,
+    measure_noise,
+    read_noise,
+)
+
+__all__ = ["WispFit", "fit_wisps", "wisp_model"]
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+Vector = npt.NDArray[np.float64]
+
+#: Side of the cells over which errors are taken to be independent, in blocks.
+_CELL = 16
+
+#: Rounds of fitting and masking, at most.
+_ROUNDS = 5
+
+#: How strongly the terms of the background are held where 1/f noise can stand for them.
+_RIDGE = 1e-3
+
+#: A component less bright than this many times its error is left out of the sum.
+_MIN_COMPONENT = 2.0
+
+
+@dataclass(frozen=True)
+class WispFit:
+    """
+    How bright the wisps of one exposure are.
+
+    Attributes
+    ----------
+    amplitudes, errors : float64 `~numpy.ndarray`, shape (n,)
+        Factor of each template, never negative, and its standard error.
+    covariance : float64 `~numpy.ndarray`, shape (n, n)
+        Of the amplitudes; zero for a template that is not used.
+    significance : float
+        The brightness of the whole wisp over its error.
+    improvement : float
+        Share of the chi-square of the wisp that the fit removes from pixels that it
+        was not fitted to (cross-validated): 1 is perfect, below 0 it does harm.
+    pixels : int
+        Pixels that were used.
+    accepted : bool
+        `True` if the wisp is significant and the residual improves.
+    verdict : str
+        Why it was accepted or not, for people.
+    """
+
+    amplitudes: Vector
+    errors: Vector
+    covariance: Vector
+    significance: float
+    improvement: float
+    pixels: int
+    accepted: bool
+    verdict: str
+
+
+def fit_wisps(
+    data: npt.NDArray[np.floating],
+    err: npt.NDArray[np.floating],
+    templates: Sequence[npt.NDArray[np.floating]],
+    *,
+    usable: BoolArray | None = None,
+    outputs: int = 4,
+    min_significance: float = 5.0,
+    background_degree: int = 2,
+) -> WispFit:
+    """
+    Measure how bright the wisps of an exposure are.
+
+    Parameters
+    ----------
+    data, err : 2D float `~numpy.ndarray`, shape (ny, nx)
+        Flat-fielded count rates and their errors, in DN / s. Stripes and the sky
+        may still be in.
+    templates : sequence of 2D float `~numpy.ndarray`, shape (ny, nx)
+        One component of the wisp each, in any unit. NaN: not known there.
+    usable : 2D bool `~numpy.ndarray`, optional
+        `False` where a pixel is bad or belongs to a known source; sources are found
+        and masked in any case. NaN and ``err <= 0`` are never used.
+    outputs : int, optional
+        Amplifiers along a row, each as wide: 4 for a full NIRCam frame.
+    min_significance : float, optional
+        A wisp less bright than this many times its error is left alone.
+    background_degree : int, optional
+        Degree of the polynomial in x and y that stands for the local background.
+
+    Returns
+    -------
+    fit : WispFit
+
+    Raises
+    ------
+    ValueError
+        If there is no template, or the shapes differ.
+
+    Notes
+    -----
+    Generalised least squares on blocks of 4x4 pixels, against white noise and 1/f
+    noise as the outputs read it (`webbmosaic.science.wisp_noise`); non-negative by the
+    method of Lawson & Hanson (1974, ch. 23). Sources and outliers are found in the
+    residual and masked, in turns with the fit. The errors are cluster-robust (Liang &
+    Zeger 1986, Biometrika 73, 13): they come from the scatter of the residual over
+    cells of 64x64 pixels, and so hold for what the noise model does not know, too.
+    """
+    _check_shapes(data, err, templates, usable)
+    box = wisp_box(templates, 2 * BIN * PIECES * outputs)
+    if box is None:
+        return _nothing(len(templates), "the templates are empty")
+    good = np.isfinite(data[box]) & (err[box] > 0)
+    if usable is not None:
+        good &= usable[box]
+    fine = bin_frame(data[box], err[box], [t[box] for t in templates], good)
+    if np.count_nonzero(fine.weight) < 0.05 * fine.weight.size:
+        return _nothing(len(templates), "too few usable pixels")
+    problem = _without_sources(fine, outputs, background_degree)
+    problem = _iterate(problem)
+    solution = _select(problem)
+    pixels = (2 * BIN) ** 2 * np.count_nonzero(problem.weight)
+    return _judge(solution, len(templates), pixels, min_significance)
+
+
+def _check_shapes(
+    data: npt.NDArray[np.floating],
+    err: npt.NDArray[np.floating],
+    templates: Sequence[npt.NDArray[np.floating]],
+    usable: BoolArray | None,
+) -> None:
+    if not templates:
+        msg = "fit_wisps needs at least one template"
+        raise ValueError(msg)
+    others = [err, *templates, *([usable] if usable is not None else [])]
+    shapes = {data.shape, *(np.shape(o) for o in others)}
+    if len(shapes) != 1:
+        msg = f"data, err, templates and usable differ in shape: {sorted(shapes)}"
+        raise ValueError(msg)
+
+
+def _nothing(count: int, verdict: str) -> WispFit:
+    zero = np.zeros(count)
+    nothing = np.zeros((count, count))
+    return WispFit(zero, zero.copy(), nothing, 0.0, 0.0, 0, False, verdict)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """The blocks of one exposure, what is solved for, and the noise."""
+
+    blocks: Blocks
+    design: FloatArray  # templates, then terms of the background
+    weight: FloatArray  # of the blocks, without extended sources
+    noise: ReadNoise
+
+    @property
+    def count(self) -> int:
+        return len(self.blocks.templates)
+
+
+@dataclass(frozen=True)
+class _Solution:
+    """A least-squares solution and what its errors follow from."""
+
+    values: Vector
+    normal: Vector  # of the templates, the terms of the background eliminated
+    scores: Vector  # by cell and template
+    power: Vector  # by cell: the chi-square that the whole wisp explains there
+    residual: FloatArray  # without wisps, background and 1/f noise
+
+
+def _without_sources(fine: Blocks, outputs: int, degree: int) -> _Problem:
+    """Mask small sources where they are resolved, then work on larger blocks."""
+    signal = fine.data * np.sqrt(fine.weight)
+    sources = compact_sources(signal, fine.weight > 0)
+    weight = np.where(sources, 0, fine.weight).astype(np.float32)
+    blocks = halve(replace(fine, weight=weight))
+    seen = blocks.weight > 0
+    sky = np.median(blocks.data[seen]) if seen.any() else 0
+    blocks = replace(blocks, data=np.where(seen, blocks.data - sky, 0))
+    terms = polynomials(blocks.weight.shape, degree)
+    design = np.concatenate([blocks.templates, terms])
+    return _Problem(blocks, design, blocks.weight, ReadNoise(outputs))
+
+
+def _iterate(problem: _Problem) -> _Problem:
+    """Fit, mask and measure the noise in turns, until the amplitudes stay."""
+    everything = np.ones(problem.count, bool)
+    full, previous = problem.blocks.weight, None
+    for turn in range(_ROUNDS):
+        solution = _solve(problem, everything)
+        found = solution.values[: problem.count]
+        if previous is not None and np.allclose(found, previous, rtol=5e-3, atol=0):
+            break
+        previous = found
+        if turn < 2:
+            left = _residual(problem, solution.values)
+            noise = measure_noise(left, problem.weight, problem.noise.outputs)
+            problem = replace(problem, noise=noise)
+        masked = extended_sources(solution.residual * np.sqrt(full), full > 0)
+        weight = np.where(masked, 0, full).astype(np.float32)
+        flat = _flattened(problem, solution.values)
+        problem = replace(problem, weight=weight, blocks=flat)
+    return problem
+
+
+def _flattened(problem: _Problem, values: Vector) -> Blocks:
+    """Take the background out: the less there is, the more exact is the next round."""
+    terms = slice(problem.count, None)
+    sky = np.tensordot(values[terms].astype(np.float32), problem.design[terms], axes=1)
+    return replace(problem.blocks, data=problem.blocks.data - sky)
+
+
+def _residual(problem: _Problem, values: Vector) -> FloatArray:
+    model = np.tensordot(values.astype(np.float32), problem.design, axes=1)
+    return np.asarray(problem.blocks.data - model, np.float32)
+
+
+def _solve(problem: _Problem, used: BoolArray) -> _Solution:
+    """Solve for the templates in use and the background, the former not negative."""
+    blocks, count = problem.blocks, problem.count
+    images = np.concatenate([problem.design, blocks.data[None]])
+    pattern = read_noise(images, problem.weight, problem.noise)
+    whitened = (images - pattern) * problem.weight
+    # Whitened templates are instruments: the solution is exact for data that the
+    # design describes, however roughly the noise was inverted.
+    gram = (
+        whitened[:-1].reshape(len(images) - 1, -1) @ images.reshape(len(images), -1).T
+    )
+    gram = gram.astype(np.float64)
+    wisps, terms = slice(0, count), slice(count, None)
+    powers = np.sum(images[count:-1] ** 2 * problem.weight, axis=(1, 2))
+    kernel = gram[terms, count:-1] + _RIDGE * np.diag(powers)
+    share = np.linalg.solve(kernel, gram[terms])
+    normal = gram[wisps, wisps] - gram[wisps, count:-1] @ share[:, wisps]
+    right = gram[wisps, -1] - gram[wisps, count:-1] @ share[:, -1]
+    found = _non_negative(normal, right, used)
+    values = np.concatenate([found, share[:, -1] - share[:, wisps] @ found])
+    across = np.linalg.solve(kernel.T, gram[wisps, count:-1].T).T
+    mixing = np.concatenate([np.eye(count), -across], axis=1)
+    left = np.append(-values, 1.0).astype(np.float32)
+    residual = np.tensordot(left, images - pattern, axes=1)
+    kept = np.tensordot(mixing.astype(np.float32), images[:-1], axes=1)
+    bent = np.tensordot((found @ mixing).astype(np.float32), whitened[:-1], axes=1)
+    whole = np.tensordot(found.astype(np.float32), images[:count], axes=1)
+    return _Solution(
+        values=values,
+        normal=(normal + normal.T) / 2,
+        scores=_cell_sums(kept * residual * problem.weight),
+        power=_cell_sums((whole * bent)[None])[..., 0],
+        residual=residual,
+    )
+
+
+def _non_negative(normal: Vector, right: Vector, used: BoolArray) -> Vector:
+    """Solve the normal equations of the templates in use, without negative ones."""
+    values = np.zeros(len(right))
+    some = np.flatnonzero(used & (np.diag(normal) > 0))
+    if some.size:
+        chosen = normal[np.ix_(some, some)]
+        ridge = 1e-9 * np.trace(chosen) * np.eye(some.size)
+        root = np.linalg.cholesky((chosen + chosen.T) / 2 + ridge)
+        left, right = np.linalg.solve(root, chosen), np.linalg.solve(root, right[some])
+        values[some] = optimize.nnls(left, right)[0]
+    return values
+
+
+def _cell_sums(images: FloatArray) -> Vector:
+    """Sum images over cells; the last axis is the image."""
+    ny, nx = images.shape[1:]
+    rows = np.add.reduceat(images, np.arange(0, ny, _CELL), axis=1)
+    cells = np.add.reduceat(rows, np.arange(0, nx, _CELL), axis=2)
+    return np.moveaxis(cells, 0, -1).astype(np.float64)
+
+
+def _select(problem: _Problem) -> _Solution:
+    """Drop the components that the data do not ask for, the least significant first."""
+    used = np.ones(problem.count, bool)
+    while True:
+        solution = _solve(problem, used)
+        found = solution.values[: problem.count]
+        used = found > 0
+        if np.count_nonzero(used) < 2:
+            return solution
+        errors = np.sqrt(np.diag(_covariance(solution, used)))
+        ratio = np.where(used, found / np.maximum(errors, 1e-30), np.inf)
+        if ratio.min() >= _MIN_COMPONENT:
+            return solution
+        used[np.argmin(ratio)] = False
+
+
+def _covariance(solution: _Solution, used: BoolArray) -> Vector:
+    """Cluster-robust covariance of the amplitudes in use, zero for the others."""
+    covariance = np.zeros(solution.normal.shape)
+    some = np.flatnonzero(used)
+    if some.size:
+        scores = solution.scores.reshape(-1, len(used))[:, some]
+        inverse = np.linalg.pinv(solution.normal[np.ix_(some, some)], hermitian=True)
+        covariance[np.ix_(some, some)] = inverse @ (scores.T @ scores) @ inverse
+    return covariance
+
+
+def _improvement(solution: _Solution, found: Vector) -> float:
+    """Fit on one half of the cells of a chequerboard, judge on the other."""
+    scores = solution.scores @ found
+    board = np.indices(scores.shape).sum(axis=0) % 2 == 0
+    gain = 0.0
+    for there in (board, ~board):
+        power, here = solution.power[~there].sum(), solution.power[there].sum()
+        factor = 1 + (scores[~there].sum() / power if power > 0 else 0.0)
+        gain += 2 * factor * (here + scores[there].sum()) - factor**2 * here
+    total = solution.power.sum()
+    return float(gain / total) if total > 0 else 0.0
+
+
+def _judge(
+    solution: _Solution, count: int, pixels: int, min_significance: float
+) -> WispFit:
+    """Say whether the wisp is there and whether taking it out helps."""
+    found = solution.values[:count]
+    used = found > 0
+    covariance = _covariance(solution, used)
+    scatter = np.sqrt(np.sum((solution.scores @ found) ** 2))
+    power = solution.power.sum()
+    significance = power / scatter if scatter > 0 and power > 0 else 0.0
+    improvement = _improvement(solution, found)
+    verdict = "subtracted"
+    if significance < min_significance:
+        verdict = f"no significant wisp ({significance:.1f} sigma)"
+    elif improvement <= 0:
+        verdict = "the residual does not improve"
+    return WispFit(
+        amplitudes=found,
+        errors=np.sqrt(np.diag(covariance)),
+        covariance=covariance,
+        significance=float(significance),
+        improvement=improvement,
+        pixels=pixels,
+        accepted=verdict == "subtracted",
+        verdict=verdict,
+    )
+
+
+def wisp_model(
+    fit: WispFit, templates: Sequence[npt.NDArray[np.floating]]
+) -> tuple[FloatArray, FloatArray]:
+    """
+    Make the image of the wisps and its variance.
+
+    Parameters
+    ----------
+    fit : WispFit
+    templates : sequence of 2D float `~numpy.ndarray`, shape (ny, nx)
+        Those that were fitted.
+
+    Returns
+    -------
+    model : 2D float32 `~numpy.ndarray`, shape (ny, nx)
+        To be subtracted, in the unit of the data; 0 where no template is known.
+    variance : 2D float32 `~numpy.ndarray`, shape (ny, nx)
+        What the errors of the amplitudes add to the square of ERR.
+    """
+    shape = templates[0].shape
+    model, variance = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    roots = _roots(fit.covariance)
+    known = [np.nan_to_num(np.asarray(t, np.float32)) for t in templates]
+    for factor, template in zip(fit.amplitudes, known, strict=True):
+        if factor > 0:
+            model += np.float32(factor) * template
+    for root in roots:
+        part = sum(np.float32(f) * t for f, t in zip(root, known, strict=True) if f)
+        variance += np.square(part)
+    return model, variance
+
+
+def _roots(covariance: Vector) -> list[Vector]:
+    """Split a covariance into independent directions, each of unit variance."""
+    values, vectors = np.linalg.eigh(covariance)
+    return [np.sqrt(v) * vectors[:, k] for k, v in enumerate(values) if v > 0]
