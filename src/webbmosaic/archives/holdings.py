@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from webbmosaic.datasets import PUPIL_FILTERS, find_dataset_name
 from webbmosaic.errors import ArchiveError
@@ -11,9 +13,11 @@ from webbmosaic.errors import ArchiveError
 __all__ = [
     "Exposure",
     "Product",
+    "exposure_table",
     "optical_elements",
     "own_channel",
     "parts_of_name",
+    "product_table",
 ]
 
 _EXPOSURE = re.compile(r"jw(\d{5})(\d{3})(\d{3})_")
@@ -215,3 +219,53 @@ def own_channel(name: str, elements: tuple[str, ...]) -> tuple[str, ...]:
 def _wavelength(element: str) -> int:
     match = _FILTER.fullmatch(element)
     return int(match[1]) if match else 0
+
+
+def exposure_table(exposures: Iterable[Exposure]) -> Any:
+    """
+    Lay out exposures as a table with units.
+
+    Parameters
+    ----------
+    exposures : iterable of Exposure
+        One row each.
+
+    Returns
+    -------
+    table : `~astropy.table.Table`
+    """
+    units = {"duration": "s", "ra": "deg", "dec": "deg"}
+    names = tuple(Exposure.__dataclass_fields__)
+    return _table(exposures, names, units)
+
+
+def product_table(products: Iterable[Product]) -> Any:
+    """
+    Lay out files as a table with units.
+
+    Parameters
+    ----------
+    products : iterable of Product
+        One row each.
+
+    Returns
+    -------
+    table : `~astropy.table.Table`
+    """
+    return _table(products, tuple(Product.__dataclass_fields__), {"size": "byte"})
+
+
+def _table(items: Iterable[Any], names: tuple[str, ...], units: dict[str, str]) -> Any:
+    from astropy.table import MaskedColumn, Table
+
+    items = list(items)
+    table = Table()
+    for name in names:
+        values = [getattr(item, name) for item in items]
+        values = [";".join(v) if isinstance(v, tuple) else v for v in values]
+        mask = [value is None for value in values]
+        values = [0 if value is None else value for value in values]
+        table[name] = MaskedColumn(values, mask=mask) if any(mask) else values
+        if name in units:
+            table[name].unit = units[name]
+    return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -21,9 +21,7 @@ from webbmosaic.archives.transport import Archive
 from webbmosaic.errors import ArchiveError
 
 __all__ = [
-    "exposure_table",
     "list_products",
-    "product_table",
     "product_url",
     "search",
 ]
@@ -159,56 +157,6 @@ def product_url(archive: Archive, product: Product) -> str:
     return f"{archive.url}{_API}/retrieve_product?product_name={name}"
 
 
-def exposure_table(exposures: Iterable[Exposure]) -> Any:
-    """
-    Lay out exposures as a table with units.
-
-    Parameters
-    ----------
-    exposures : iterable of Exposure
-        One row each.
-
-    Returns
-    -------
-    table : `~astropy.table.Table`
-    """
-    units = {"duration": "s", "ra": "deg", "dec": "deg"}
-    names = tuple(Exposure.__dataclass_fields__)
-    return _table(exposures, names, units)
-
-
-def product_table(products: Iterable[Product]) -> Any:
-    """
-    Lay out files as a table with units.
-
-    Parameters
-    ----------
-    products : iterable of Product
-        One row each.
-
-    Returns
-    -------
-    table : `~astropy.table.Table`
-    """
-    return _table(products, tuple(Product.__dataclass_fields__), {"size": "byte"})
-
-
-def _table(items: Iterable[Any], names: tuple[str, ...], units: dict[str, str]) -> Any:
-    from astropy.table import MaskedColumn, Table
-
-    items = list(items)
-    table = Table()
-    for name in names:
-        values = [getattr(item, name) for item in items]
-        values = [";".join(v) if isinstance(v, tuple) else v for v in values]
-        mask = [value is None for value in values]
-        values = [0 if value is None else value for value in values]
-        table[name] = MaskedColumn(values, mask=mask) if any(mask) else values
-        if name in units:
-            table[name].unit = units[name]
-    return table
-
-
 def _missions(archive: Archive) -> Any:
     """Make astroquery's client of MAST, talking to this archive through our guard."""
     from astropy.table import Table
@@ -253,25 +201,30 @@ def _criteria(program: str, selection: Selection) -> dict[str, Any]:
 
 def _rows(query: Callable[..., Any], told: Told | None) -> Iterator[Mapping[str, Any]]:
     """Turn the pages of a search until MAST has given all that it announced."""
-    seen: set[str] = set()
+    seen: set[object] = set()
+    given = 0
     total: int | None = None
     while True:
-        page, announced = _page(query, offset=len(seen))
+        page, announced = _page(query, offset=given)
         total = announced if announced is not None else total
-        before = len(seen)
-        for row in page:
-            key = repr(sorted(row.items()))
-            if key not in seen:
-                seen.add(key)
-                yield row
-        if told and seen:
-            told(len(seen), max(len(seen), total or 0))
-        complete = total is not None and len(seen) >= total and len(page) < PAGE
-        if complete or len(seen) == before:
+        fresh = [row for row in page if _key(row) not in seen]
+        seen.update(map(_key, fresh))
+        yield from fresh
+        if not fresh:
             break
-    if total is not None and len(seen) < total:
-        msg = f"MAST announced {total} rows but gave {len(seen)}. Try again later"
+        # Rows without a number may well be alike.
+        given += len(fresh if "ArchiveFileID" in page[0] else page)
+        if told:
+            told(given, max(given, total or 0))
+        if total is not None and given >= total and len(page) < PAGE:
+            break
+    if total is not None and given < total:
+        msg = f"MAST announced {total} rows but gave {given}. Try again later"
         raise ArchiveError(msg)
+
+
+def _key(row: Mapping[str, Any]) -> object:
+    return row.get("ArchiveFileID") or repr(sorted(row.items()))
 
 
 def _page(

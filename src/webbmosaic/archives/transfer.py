@@ -209,13 +209,15 @@ def _agree_on_size(part: Part, size: int | None) -> None:
     elif size is not None and size != part.source.size:
         part.restart()
         msg = f"the archive lists {part.source.size} bytes but sends {size}"
-        raise TryAgainError(msg)
+        raise TryAgainError(msg, spoiled=True)
 
 
 def _validator(response: requests.Response) -> str:
     """What proves that the rest belongs to the same file (RFC 9110, section 13.1.5)."""
-    tag = response.headers.get("ETag", "")
-    return "" if tag.startswith("W/") else tag
+    tag = response.headers.get("ETag")
+    if tag is None:
+        return str(response.headers.get("Last-Modified", ""))
+    return "" if tag.startswith("W/") else str(tag)
 
 
 def _refusal(response: requests.Response, part: Part) -> Exception:

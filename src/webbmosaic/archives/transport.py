@@ -180,6 +180,8 @@ class _Guard(HTTPAdapter):  # type: ignore[misc]  # requests has no type hints
         """Send one request; the token goes to its owner only, never elsewhere."""
         check_address(request.url or "")
         signed = self._signed(request)
+        if _is_loopback(urlsplit(request.url).hostname or ""):
+            others["proxies"] = {}
         deadline = time.monotonic() + PATIENCE
         pause = 0.25
         while True:

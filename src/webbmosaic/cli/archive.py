@@ -194,13 +194,13 @@ def _show_products(products: list[Product]) -> None:
 
 
 def _save_exposures(exposures: list[Exposure], path: Path) -> None:
-    from webbmosaic.archives.mast import exposure_table
+    from webbmosaic.archives.holdings import exposure_table
 
     _write(exposure_table(exposures), path)
 
 
 def _save_products(products: list[Product], path: Path) -> None:
-    from webbmosaic.archives.mast import product_table
+    from webbmosaic.archives.holdings import product_table
 
     _write(product_table(products), path)
 
@@ -225,7 +225,12 @@ def _fetch(
     """Fetch what is missing; tell whether anything failed."""
     from webbmosaic.archives.download import download as fetch_all
     from webbmosaic.archives.download import plan
-    from webbmosaic.cli.archive_view import Progress, counted, show_plan
+    from webbmosaic.cli.archive_view import (
+        Progress,
+        counted,
+        show_failures,
+        show_plan,
+    )
 
     items = plan(products, folder, redo=redo)
     show_plan(items, folder, every=only_show)
@@ -240,9 +245,8 @@ def _fetch(
             tick=progress.tick,
             done=progress.done,
         )
-    failed = [o.error for o in outcomes if o.error]
-    for error in failed:
-        click.echo(f"Failed: {error}", err=True)
+    show_failures(outcomes)
+    failed = [o for o in outcomes if o.error]
     fetched = [o for o in outcomes if not o.error]
     click.echo(f"{counted(fetched, 'file')} fetched, {len(failed)} failed")
     return bool(failed)

@@ -25,6 +25,7 @@ __all__ = [
     "in_bytes",
     "listed_products",
     "show",
+    "show_failures",
     "show_plan",
 ]
 
@@ -209,6 +210,25 @@ def show_plan(items: Sequence[Item], folder: Path, *, every: bool) -> None:
         f"{counted(items, 'file')}, {total}; {len(items) - len(wanted)} are there,"
         f" {len(wanted)} to fetch ({missing})"
     )
+
+
+def show_failures(outcomes: Sequence[Outcome]) -> None:
+    """
+    Say what failed and why; files that failed alike share a line.
+
+    Parameters
+    ----------
+    outcomes : sequence of Outcome
+        How all downloads ended.
+    """
+    alike: dict[str, list[str]] = defaultdict(list)
+    for outcome in outcomes:
+        if outcome.error:
+            name = outcome.item.product.name
+            alike[str(outcome.error).removeprefix(f"{name}: ")].append(name)
+    for reason, names in alike.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        click.echo(f"Failed: {', '.join(names[:3])}{more}: {reason}", err=True)
 
 
 class Progress:

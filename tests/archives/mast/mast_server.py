@@ -51,11 +51,13 @@ class Archive:
     exclusive: set[str] = field(default_factory=set)
     token: str = "good-token"
     page_limit: int = 100_000
+    turns_pages: bool = True
     announce: Callable[[int], int | None] = lambda total: total
     executing: int = 0
     busy: int = 0
     honours_range: bool = True
-    tags: bool = True
+    #: ETag, Last-Modified, or nothing
+    validator: str = "ETag"
     redirect: str = ""
     #: called with (name, first byte, length of the answer) -> bytes before the cut
     cut: Callable[[str, int, int], int | None] = lambda name, start, length: None
@@ -201,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
             reach = asked["radius"] / 3600
             rows = [r for r in rows if abs(r["targ_dec"] - dec) <= reach]
             rows = [r for r in rows if abs(r["targ_ra"] - ra) <= reach]
-        start = asked["offset"]
+        start = asked["offset"] if self.holdings.turns_pages else 0
         page = rows[start : start + min(asked["limit"], self.holdings.page_limit)]
         info = [{"name": key, "type": "string"} for key in (rows[0] if rows else {})]
         total = self.holdings.announce(len(rows))
@@ -254,8 +256,8 @@ class _Handler(BaseHTTPRequestHandler):
         if start:
             last = len(body) - 1
             self.send_header("Content-Range", f"bytes {start}-{last}/{len(body)}")
-        if self.holdings.tags:
-            self.send_header("ETag", tag)
+        if self.holdings.validator:
+            self.send_header(self.holdings.validator, tag)
         self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
         if self.command == "GET":

@@ -182,6 +182,16 @@ def test_a_failed_file_makes_the_exit_status_one(ceers, tmp_path):
     assert "1 file fetched, 1 failed" in result.stdout
 
 
+def test_files_that_fail_alike_share_a_line(mast, tmp_path):
+    for index in range(1, 6):
+        name = f"jw01345002001_14201_{index:05d}_nrcb4_uncal.fits"
+        uri = mast.holdings.add(name)["uri"]
+        mast.holdings.exclusive.add(uri)
+    failed = call(download, "1345", "-C", tmp_path).stderr.splitlines()
+    assert len(failed) == 1
+    assert "and 2 more: exclusive-access data (HTTP 401)" in failed[0]
+
+
 def test_a_traceback_would_not_show_the_token(ceers, tmp_path, monkeypatch):
     monkeypatch.setenv("MAST_API_TOKEN", "very-secret")
     ceers.holdings.exclusive.add(f"{DATASET[:-6]}/{DATASET}_uncal.fits")

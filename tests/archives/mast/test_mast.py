@@ -5,12 +5,8 @@ import sys
 import pytest
 
 from webbmosaic.archives import mast as module
-from webbmosaic.archives.mast import (
-    exposure_table,
-    list_products,
-    product_table,
-    search,
-)
+from webbmosaic.archives.holdings import exposure_table, product_table
+from webbmosaic.archives.mast import list_products, search
 from webbmosaic.archives.selection import Selection
 from webbmosaic.errors import ArchiveError
 
@@ -53,6 +49,24 @@ def test_fewer_rows_than_announced_are_an_error(mast):
     fill(mast, 3)
     with pytest.raises(ArchiveError, match="announced 4 rows but gave 3"):
         search(mast.client(), CEERS)
+
+
+def test_an_archive_that_gives_page_one_for_ever_is_an_error(mast):
+    fill(mast, 10)
+    mast.holdings.page_limit = 5
+    mast.holdings.turns_pages = False
+    with pytest.raises(ArchiveError, match="announced 10 rows but gave 5"):
+        search(mast.client(), CEERS)
+
+
+def test_rows_that_are_alike_are_counted(mast, monkeypatch):
+    monkeypatch.setattr(module, "PAGE", 4)
+    mast.holdings.page_limit = 3
+    fill(mast, 4)
+    mast.holdings.rows = [row for row in mast.holdings.rows for _ in range(2)]
+    for row in mast.holdings.rows:
+        row.pop("ArchiveFileID", None)
+    assert len(search(mast.client(), CEERS)) == 4
 
 
 def test_several_programs_and_a_position_are_searched(mast):

@@ -70,6 +70,14 @@ def test_the_token_is_in_no_text(mast, monkeypatch, caplog):
     assert "good-token" not in caplog.text + repr(failure.value)
 
 
+def test_no_proxy_comes_between_this_machine_and_itself(mast, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+    mast.holdings.add(FILE)
+    answer = mast.client("good-token").session(retries=0).get(mast.url + GET)
+    assert answer.content == mast.holdings.contents[URI]
+
+
 def test_an_odd_token_is_refused_without_being_repeated(monkeypatch):
     monkeypatch.setenv("MAST_API_TOKEN", "two words")
     with pytest.raises(UsageError) as refused:
