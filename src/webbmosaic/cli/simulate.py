@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -88,18 +92,47 @@ def simulate(
         raise click.UsageError(msg)
     from webbmosaic.simulate.effects import Effects
     from webbmosaic.simulate.observe import simulate as carry_out
-    from webbmosaic.simulate.program import make_program
+    from webbmosaic.simulate.program import exposures, make_program
 
     effects = Effects.only(*only) if only else Effects().without(*without)
     chosen = {key: value for key, value in options.items() if value is not None}
     program = make_program(**chosen, effects=effects)  # type: ignore[arg-type]
-    tally = {True: 0, False: 0}
+    total = 1 + sum(1 for _ in exposures(program))
+    with _Progress(total) as progress:
+        carry_out(folder, program, jobs=jobs, report=progress.tell)
+    if progress.made:
+        click.echo(f"made {progress.made}, kept {progress.kept} of {total} in {folder}")
+    else:
+        click.echo(f"nothing to do: all {total} are in {folder}")
+    click.echo(f"next: source {shlex.quote(str(folder / 'environment.sh'))}")
 
-    def tell(outcome: tuple[str, bool]) -> None:
+
+class _Progress:
+    """A bar on a terminal, a line for each thing made elsewhere."""
+
+    def __init__(self, total: int) -> None:
+        self.made, self.kept, self.total = 0, 0, total
+        self._stack = ExitStack()
+        self._advance: Callable[[], None] | None = None
+
+    def __enter__(self) -> _Progress:
+        if sys.stdout.isatty():
+            from rich.progress import Progress
+
+            bar = self._stack.enter_context(Progress(transient=True))
+            task = bar.add_task("simulating", total=self.total)
+            self._advance = lambda: bar.advance(task)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stack.close()
+
+    def tell(self, outcome: tuple[str, bool]) -> None:
+        """Count what was made, or was there already."""
         name, there = outcome
-        tally[there] += 1
-        click.echo(f"{'kept' if there else 'made'}  {name}")
-
-    carry_out(folder, program, jobs=jobs, report=tell)
-    click.echo(f"{tally[False]} made, {tally[True]} kept in {folder}")
-    click.echo(f"next: source {folder / 'environment.sh'}")
+        self.kept += there
+        self.made += not there
+        if self._advance is not None:
+            self._advance()
+        elif not there:
+            click.echo(f"[{self.made + self.kept}/{self.total}] {name}")

@@ -21,10 +21,10 @@ from numpy.typing import ArrayLike, NDArray
 from webbmosaic.errors import UsageError
 
 __all__ = [
+    "ARCSEC",
     "Aperture",
     "aperture",
     "distortion_model",
-    "pixel_area",
     "pixel_to_v2v3",
     "subarrays",
     "v2v3_to_pixel",
@@ -32,6 +32,7 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
+#: Radians.
 ARCSEC = np.pi / 180 / 3600
 
 #: Directions of the fast and slow read-out in the DMS frame (JDox, "NIRCam Detectors",
@@ -198,8 +199,7 @@ def _polynomial(coefficients: list[float], degree: int, x: Floats, y: Floats) ->
     exponents = [(n - j, j) for n in range(degree + 1) for j in range(n + 1)]
     for (i, j), factor in zip(exponents, coefficients, strict=True):
         grid[i, j] = factor
-    value: Floats = np.polynomial.polynomial.polyval2d(x, y, grid)
-    return value
+    return np.asarray(np.polynomial.polynomial.polyval2d(x, y, grid), np.float64)
 
 
 def _frame_to_ideal(entry: dict[str, Any], x: Floats, y: Floats) -> tuple[Floats, ...]:
@@ -301,32 +301,6 @@ def v2v3_to_pixel(
         inverse[1, 0] * dv2 + inverse[1, 1] * dv3,
     )
     return x - aperture.substrt1 + 1, y - aperture.substrt2 + 1
-
-
-def pixel_area(aperture: Aperture) -> Floats:
-    """
-    Measure the sky area of every pixel.
-
-    Parameters
-    ----------
-    aperture : Aperture
-
-    Returns
-    -------
-    area : ndarray of float64, shape (ny, nx)
-        arcsec**2.
-    """
-    y, x = np.mgrid[: aperture.ny, : aperture.nx].astype(float)
-    ends = [
-        pixel_to_v2v3(aperture, x + dx, y + dy)
-        for dx, dy in ((0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5))
-    ]
-    (ax, ay), (bx, by) = (
-        (ends[k][0] - ends[k + 1][0], ends[k][1] - ends[k + 1][1]) for k in (0, 2)
-    )
-    cosine = np.cos(ends[0][1] * ARCSEC)
-    area: Floats = np.abs(ax * by - ay * bx) * cosine
-    return area
 
 
 def distortion_model(aperture: Aperture) -> Any:

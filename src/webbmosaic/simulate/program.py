@@ -218,8 +218,7 @@ def make_program(
         if name not in seen:
             msg = f"none of the detectors simulated has a filter '{name}'"
             raise UsageError(msg)
-    program = replace(program, filters=tuple(f for f in program.filters if f in seen))
-    return program
+    return replace(program, filters=tuple(f for f in program.filters if f in seen))
 
 
 def sky_field(program: Program) -> Field:

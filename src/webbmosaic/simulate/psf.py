@@ -198,9 +198,10 @@ def make_psf(
     pupil = _pupil(rotation)
     offsets = (np.arange(WAVELENGTHS) + 0.5) / WAVELENGTHS - 0.5
     bands = [(wavelength + bandwidth * o) * 1e-6 for o in offsets]
-    intensity = sum(_diffraction(pupil, band, step, size) for band in bands)
-    sigma = DIFFUSION[kind] / scale * OVERSAMPLING
-    samples = _blur(intensity / WAVELENGTHS, sigma)
+    intensity = np.zeros((size, size))
+    for band in bands:
+        intensity += _diffraction(pupil, band, step, size) / WAVELENGTHS
+    samples = _blur(intensity, DIFFUSION[kind] / scale * OVERSAMPLING)
     return PSF(spline_filter(samples, SPLINE, mode="mirror"), samples)
 
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from webbmosaic.simulate.filters import nominal_pixel_area
 from webbmosaic.simulate.geometry import (
     ARCSEC,
     Aperture,
-    pixel_area,
     pixel_to_v2v3,
     v2v3_to_pixel,
 )
+from webbmosaic.simulate.pixels import relative_area
 from webbmosaic.simulate.psf import OVERSAMPLING, PSF
 from webbmosaic.simulate.scene import SIZE_LIMIT
 
@@ -72,7 +73,8 @@ def render(
     for row in np.flatnonzero(~stars & reach):
         turned = float(catalog["pa"][row]) - pointing.at(v2[row], v3[row]).roll_ref
         canvas.draw(catalog[row], (v2[row], v3[row]), flux=flux[row], pa=turned)
-    area = pixel_area(aperture) * ARCSEC**2
+    nominal = nominal_pixel_area(aperture.detector) * ARCSEC**2
+    area = relative_area(aperture) * nominal
     total: Floats = image + canvas.seen_through(psf) * area
     return total
 

@@ -103,15 +103,18 @@ class _Occupied:
     """The places taken so far, each with the room it wants around it."""
 
     def __init__(self) -> None:
-        self.places: list[tuple[float, float, float]] = []
+        self.places = np.zeros((64, 3))
+        self.number = 0
 
     def take(self, x: float, y: float, room: float) -> None:
-        self.places.append((x, y, room))
+        if self.number == len(self.places):
+            self.places = np.vstack([self.places, np.zeros_like(self.places)])
+        self.places[self.number] = x, y, room
+        self.number += 1
 
     def free(self, x: float, y: float, room: float) -> bool:
-        return all(
-            np.hypot(x - a, y - b) >= max(room, other) for a, b, other in self.places
-        )
+        a, b, other = self.places[: self.number].T
+        return bool((np.hypot(a - x, b - y) >= np.maximum(other, room)).all())
 
 
 def _scatter(
@@ -179,7 +182,7 @@ def _counts(field: Field, rng: np.random.Generator) -> Floats:
     powers = 10 ** (slope * np.array([bright_end, field.depth]))
     density = 10 ** (4.6 - slope * 24) / (slope * np.log(10)) * np.ptp(powers)
     number = rng.poisson(density * (2 * field.half_size / 3600) ** 2)
-    mags: Floats = np.log10(rng.uniform(*powers, number)) / slope
+    mags: Floats = np.log10(rng.uniform(powers[0], powers[1], number)) / slope
     return mags
 
 
@@ -250,7 +253,7 @@ def _table(
     pointing = Pointing(field.ra, field.dec, field.roll)
     ra, dec = pointing.to_sky([s.x for s in sources], [s.y for s in sources])
     extended = [s.kind == "galaxy" for s in sources]
-    pa = np.where(extended, ([s.pa for s in sources] + np.float64(field.roll)) % 180, 0)
+    pa = np.where(extended, np.add([s.pa for s in sources], field.roll) % 180, 0.0)
     table = Table(
         {
             "id": np.arange(1, len(sources) + 1),
