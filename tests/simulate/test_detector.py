@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from webbmosaic.errors import UsageError
-from webbmosaic.simulate.charge import Afterglow
+from webbmosaic.simulate.charge import AFTERGLOW, Afterglow
 from webbmosaic.simulate.detector import make_ramp
 from webbmosaic.simulate.effects import EFFECTS, Effects, Streams
 from webbmosaic.simulate.electronics import slope_weights
@@ -147,7 +147,8 @@ def test_a_bright_star_saturates_and_leaves_an_afterglow():
         - slope(plain, SMALL)
         for delay in (50.0, 500.0)
     )
-    expected = 1000 / (50 + SMALL.readout.integration_time / 2) / SMALL.detector.gain
+    middle = 50 + SMALL.readout.integration_time / 2
+    expected = 1000 * AFTERGLOW / middle / SMALL.detector.gain
     assert soon[80, 80] == pytest.approx(expected, rel=0.25)
     assert soon[80, 80] > 3 * later[80, 80] > 0
     assert np.count_nonzero(soon) == 1

@@ -36,9 +36,10 @@ HIT_CHARGE, HIT_SCATTER = 1500.0, 1.2
 #: Share of the charge in each of the four neighbours, diffusion and coupling together.
 HIT_NEIGHBOURS = 0.05
 
-#: e-/s that a pixel driven to full well releases 1000 s later; it fades as 1/time
-#: (Leisenring et al. 2016, Proc. SPIE 9915, 99152N: power laws of index about -1).
-AFTERGLOW = 1.0
+#: e-/s that a pixel driven to twice its full well releases 1000 s later. It fades as
+#: 1/time (Leisenring et al. 2016, Proc. SPIE 9915, 99152N: power laws of index about
+#: -1); the level, some 100 e- in the next 1000 s, is of the order of theirs.
+AFTERGLOW = 0.1
 
 
 @dataclass(frozen=True)
@@ -207,8 +208,8 @@ def snowballs(setup: Setup, generator: np.random.Generator) -> Hits:
         Empty for MIRI.
     """
     frame, readout = setup.aperture, setup.readout
-    small = min(frame.nx, frame.ny)
-    radius = generator.uniform(3, 5) if small < 1024 else generator.uniform(5, 10)
+    largest = np.clip(min(frame.nx, frame.ny) / 32, 3, 10)
+    radius = generator.uniform(0.6, 1) * largest
     cx, cy = generator.uniform(0.2, 0.8, 2) * (frame.nx, frame.ny)
     when = generator.uniform(0.3, 0.7) * readout.integration_time
     if frame.instrument == "MIRI":
