@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -218,6 +219,7 @@ def run(**given: Any) -> None:
 def _reduce(
     stages: tuple[str, ...], given: dict[str, Any], overrides: Overrides
 ) -> None:
+    from webbmosaic.archives.references import job_environment, pinned_context
     from webbmosaic.cli.progress import run_and_show
     from webbmosaic.datasets import Workspace
     from webbmosaic.run.folder import (
@@ -226,20 +228,22 @@ def _reduce(
         link_legacy_names,
         write_tables,
     )
-    from webbmosaic.stages.pipeline import require_context
 
     settings = read_all_settings(
         given["work"], given["settings_file"], given["assignments"], overrides
     )
     output = given.get("output_dir")
     workspace = Workspace(given["work"], *([output] if output else []))
+    context = pinned_context(workspace)
+    # From here on nobody asks a CRDS server: what is missing is said, not fetched.
+    os.environ.update(job_environment(context))
     names = ("programs", "observations", "visits", "instruments", "filters")
     tasks = folder_tasks(
         workspace,
         given["datasets"],
         settings,
         stages=stages,
-        context=require_context(),
+        context=context,
         selection=Selection(**{name: given[name] for name in names}),
     )
     good = run_and_show(

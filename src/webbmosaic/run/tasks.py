@@ -168,6 +168,8 @@ def _finished(record: Record, task: Task, result: Result) -> Record:
 
 def _reference_marks(references: dict[str, str]) -> dict[str, FileMark]:
     """Mark the references where the cache keeps them."""
+    if not references:
+        return {}
     from crds.core import config
 
     marks = {}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from webbmosaic.errors import PipelineError, ReferenceFileError
 
-__all__ = ["call", "pinned_context", "require_context"]
+__all__ = ["call", "context_or_none"]
 
 
 def call(step: type[Any], data: Any, *, who: str, **parameters: Any) -> Any:
@@ -58,7 +57,7 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def pinned_context() -> str:
+def context_or_none() -> str:
     """
     Give the CRDS context that is pinned, or do without CRDS.
 
@@ -71,32 +70,4 @@ def pinned_context() -> str:
     context = os.environ.get("CRDS_CONTEXT", "")
     if not context:
         os.environ["STPIPE_DISABLE_CRDS_STEPPARS"] = "true"
-    return context
-
-
-def require_context(environment: Mapping[str, str] = os.environ) -> str:
-    """
-    Give the CRDS context that is pinned.
-
-    Parameters
-    ----------
-    environment : mapping, optional
-
-    Returns
-    -------
-    context : str
-        Such as ``jwst_1293.pmap``.
-
-    Raises
-    ------
-    ReferenceFileError
-        If none is: a reduction that follows the server's default cannot be repeated.
-    """
-    context = environment.get("CRDS_CONTEXT", "")
-    if not context:
-        msg = (
-            "no CRDS context is pinned. Try: export CRDS_CONTEXT=jwst_NNNN.pmap, or"
-            " webbmosaic references -C WORK"
-        )
-        raise ReferenceFileError(msg)
     return context

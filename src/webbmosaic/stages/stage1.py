@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from webbmosaic.archives.headers import Header, read_header
-from webbmosaic.datasets import IMAGING_EXPOSURES, Dataset
+from webbmosaic.archives.references import pinned_references
+from webbmosaic.datasets import IMAGING_EXPOSURES, Dataset, Workspace
 from webbmosaic.errors import NothingToDo, UnusableDataError
 from webbmosaic.files.ledger import Result
 from webbmosaic.files.models import add_history, references_used, save_model
 from webbmosaic.settings import Detector1, Settings
 from webbmosaic.stages.clean import STEPS, usable_pixels
-from webbmosaic.stages.pipeline import call, require_context
+from webbmosaic.stages.pipeline import call
 
 __all__ = ["run"]
 
@@ -35,9 +36,11 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
         ``numbers`` has one entry for each step that did something.
     """
     uncal, rate = inputs[0], outputs[0]
-    require_context()
     header = read_header(uncal)
     _check_type(header, uncal)
+    dataset = Dataset.parse(uncal.name)
+    workspace = Workspace(rate.parents[2])
+    pinned_references(header, str(dataset), workspace, stages=(1,))
     model = _detector1(uncal, rate, settings.detector1)
     numbers: dict[str, Any] = {
         "usable": _check_usable(model, settings.detector1, uncal)
@@ -72,6 +75,11 @@ def _detector1(uncal: Path, rate: Path, wanted: Detector1) -> Any:
     steps = {"jump": jump, "ramp_fit": {"maximum_cores": wanted.maximum_cores}}
     name = str(Dataset.parse(uncal.name))
     model = call(Detector1Pipeline, str(uncal), who=name, steps=steps)
+    if (
+        model is None
+    ):  # what ramp_fit says where every pixel is saturated from the start
+        msg = f"{uncal.name}: only 0 % of the pixels are usable, all others saturated"
+        raise UnusableDataError(msg)
     model.meta.filename = rate.name
     add_history(model, "Ran calwebb_detector1")
     return model

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from webbmosaic.archives.headers import read_header
-from webbmosaic.datasets import Dataset
+from webbmosaic.archives.references import pinned_references
+from webbmosaic.datasets import Dataset, Workspace
 from webbmosaic.errors import PipelineError
 from webbmosaic.files.ledger import Result
 from webbmosaic.files.models import (
@@ -18,7 +19,7 @@ from webbmosaic.files.models import (
 from webbmosaic.science.background import measure_sky
 from webbmosaic.settings import Settings
 from webbmosaic.stages.clean import usable_pixels
-from webbmosaic.stages.pipeline import call, require_context
+from webbmosaic.stages.pipeline import call
 
 __all__ = ["run", "sky"]
 
@@ -43,9 +44,9 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
     from jwst.pipeline import Image2Pipeline
 
     rate, cal = inputs[0], outputs[0]
-    require_context()
-    read_header(rate)
     name = str(Dataset.parse(rate.name))
+    workspace = Workspace(cal.parents[2])
+    pinned_references(read_header(rate), name, workspace, stages=(2,))
     model = open_image(rate)
     flat_done = model.meta.cal_step.flat_field == "COMPLETE"
     steps = {"flat_field": {"skip": flat_done}, "resample": {"skip": True}}

@@ -24,7 +24,7 @@ from webbmosaic.files.products import write_text
 from webbmosaic.settings import Resample, Settings
 from webbmosaic.stages.alignment import align
 from webbmosaic.stages.clean import usable_pixels
-from webbmosaic.stages.pipeline import call, pinned_context
+from webbmosaic.stages.pipeline import call, context_or_none
 
 __all__ = ["run"]
 
@@ -49,7 +49,7 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
         pixels rejected as outliers.
     """
     i2d = outputs[0]
-    pinned = pinned_context()
+    pinned = context_or_none()
     name = i2d.name.removesuffix(".fits").removesuffix("_i2d")
     models = [_opened(path) for path in sorted(inputs)]
     _check_members(models, name)
