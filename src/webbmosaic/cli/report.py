@@ -141,10 +141,10 @@ def quicklook(files: tuple[Path, ...], output: Path | None, *, pair: bool) -> No
         write_pair(pictures[0], pictures[1], target, titles=("Before", "After"))
         click.echo(target)
         return
+    targets = [_target(path, output, single=len(files) == 1) for path in files]
     failed = False
-    for path in files:
+    for path, target in zip(files, targets, strict=True):
         try:
-            target = _target(path, output, single=len(files) == 1)
             write_quicklook(read_picture(path), target, title=path.stem)
             click.echo(target)
         except WebbmosaicError as error:

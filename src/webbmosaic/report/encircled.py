@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,10 +51,20 @@ class EncircledEnergy:
     radius: Floats
     fraction: Floats
 
+    @cached_property
+    def _curve(self) -> Any:
+        return PchipInterpolator(self.radius, self.fraction)
+
+    @cached_property
+    def _rings(self) -> tuple[Floats, Floats]:
+        """The middles of rings, narrow near the centre, and the light in each."""
+        edges = self.radius[-1] * np.linspace(0, 1, 1200) ** 2
+        return (edges[1:] + edges[:-1]) / 2, np.diff(self.within(edges))
+
     def within(self, radius: ArrayLike) -> Floats:
         """Give the fraction within a radius in the units of the table."""
         edge = np.minimum(np.asarray(radius, dtype=float), self.radius[-1])
-        return np.asarray(PchipInterpolator(self.radius, self.fraction)(edge))
+        return np.asarray(self._curve(edge))
 
     def density(self, radius: ArrayLike) -> Floats:
         """Give the fraction per unit area at a radius, averaged over angles."""
@@ -81,9 +92,7 @@ class EncircledEnergy:
             The sum over rings of the light in the ring times the part of the ring
             inside the circle, ``arccos((d^2 + r^2 - R^2) / (2 d r)) / pi``.
         """
-        ring = np.linspace(0, self.radius[-1], 1500)
-        light = np.diff(self.within(ring))
-        ring = (ring[1:] + ring[:-1]) / 2
+        ring, light = self._rings
         far = np.maximum(np.asarray(distance, dtype=float), 1e-9)[..., None]
         cosine = (far**2 + ring**2 - radius**2) / (2 * far * ring)
         share = np.arccos(np.clip(cosine, -1, 1)) / np.pi
@@ -196,6 +205,9 @@ def read_encircled_energy(meta: Mapping[str, Any], light: str) -> dict[str, Any]
     fraction = np.asarray(entry["fraction"], dtype=float)
     if radius[0] > 0:
         radius, fraction = np.append(0, radius), np.append(0, fraction)
+    if radius.size < 3 or radius.size != fraction.size or (np.diff(radius) <= 0).any():
+        msg = f"the truth table's encircled_energy of {light}: radii do not increase"
+        raise InputError(msg)
     return {
         "energy": EncircledEnergy(radius, fraction),
         "pixel": float(entry["pixel_arcsec"]),

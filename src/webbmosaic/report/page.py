@@ -14,6 +14,7 @@ from webbmosaic.datasets import Workspace, find_dataset_name
 from webbmosaic.errors import UsageError
 from webbmosaic.files.ledger import DONE, Record
 from webbmosaic.files.products import write_text
+from webbmosaic.report.goals import GOALS, judge
 from webbmosaic.report.work import (
     Product,
     find_products,
@@ -23,17 +24,6 @@ from webbmosaic.report.work import (
 )
 
 __all__ = ["Report", "write_report"]
-
-#: What a mosaic should reach against truth, per cent, mas and sigma: (key, goal).
-GOALS = {
-    "flux": 0.5,
-    "flux_mad": 1.0,
-    "ra": 1.0,
-    "dec": 1.0,
-    "position_mad": 1.5,
-    "galaxy_flux": 2.0,
-    "sky": 0.03,
-}
 
 
 @dataclass
@@ -159,7 +149,7 @@ def write_report(
     if redo:
         _forget(products)
     problems = look_at_all(products, truth=truth, processes=processes, tell=tell)
-    rows = _rows(products, records)
+    rows = _rows(products, records, compared=truth is not None)
     exposures = [row for row in rows if find_dataset_name(row.owner)]
     mosaics = [row for row in rows if not find_dataset_name(row.owner)]
     write_text(work.report, _render(work, exposures, mosaics, problems))
@@ -174,7 +164,9 @@ def _forget(products: list[Product]) -> None:
         product.agreement.unlink(missing_ok=True)
 
 
-def _rows(products: list[Product], records: list[Record]) -> list[_Row]:
+def _rows(
+    products: list[Product], records: list[Record], *, compared: bool
+) -> list[_Row]:
     rows: dict[str, _Row] = {}
     for record in records:
         rows.setdefault(record.owner, _Row(record.owner)).records[record.stage] = record
@@ -182,7 +174,8 @@ def _rows(products: list[Product], records: list[Record]) -> list[_Row]:
         row = rows.setdefault(product.owner, _Row(product.owner))
         row.products[product.kind] = product
         row.numbers[product.kind] = read_numbers(product.numbers)
-        row.agreement = row.agreement or read_numbers(product.agreement)
+        if compared and product.kind == "i2d":
+            row.agreement = read_numbers(product.agreement)
     return sorted(rows.values(), key=lambda row: row.owner)
 
 
@@ -208,10 +201,12 @@ def _render(
         mosaics=mosaics,
         compared=[row for row in mosaics if row.agreement],
         goals=GOALS,
+        judge=judge,
         troubles=_troubles(rows),
         notes=_notes(rows),
         problems=problems,
         endings=Counter(row.worst for row in exposures),
+        unmade=sum(row.worst in ("failed", "blocked") for row in mosaics),
         stages=_stages(exposures),
         cpu_hours=sum(row.seconds for row in rows) / 3600,
         origin=_origin(rows),

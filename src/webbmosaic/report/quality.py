@@ -33,6 +33,7 @@ __all__ = [
 _BLOCK = 16
 _AB_ZERO = 8.90  # AB magnitude of 1 Jy (Oke & Gunn 1983)
 _APERTURES = 600
+_PIXEL_WIDTH = np.sqrt(8 * np.log(2) / 12)  # FWHM of a Gaussian as wide as a pixel
 _SAMPLE = 400_000  # pixels of an exposure that are looked at
 
 
@@ -211,7 +212,8 @@ def star_width(data: Image, good: Mask, *, noise: float) -> tuple[float, int]:
         return float("nan"), int(widths.size)
     sharp = np.quantile(widths, 0.2)
     stars = widths[np.abs(widths / sharp - 1) < 0.15]
-    return float(np.median(stars)), int(stars.size)
+    # The fitted Gaussian is integrated over pixels; give the width of what is seen.
+    return float(np.hypot(np.median(stars), _PIXEL_WIDTH)), int(stars.size)
 
 
 def measure_mosaic(mosaic: Mosaic) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,6 @@ from scipy.spatial import cKDTree
 
 from webbmosaic.errors import InputError
 from webbmosaic.report.encircled import (
-    FINE,
     EncircledEnergy,
     read_encircled_energy,
     sersic_points,
@@ -29,15 +27,20 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Chosen = NDArray[np.intp]
 
-__all__ = ["TrueSources", "excess", "isolated", "offsets", "recentred", "true_sources"]
+__all__ = [
+    "TrueSources",
+    "excess",
+    "isolated",
+    "recentred",
+    "signal_to_noise",
+    "true_sources",
+]
 
 _NEIGHBOURS = 4.0  # arcsec within which others can spill light into an aperture
-_SPILL = 0.003  # of its own flux, which an isolated source gets from others
-_SPIKES = 3.0  # spikes are this much brighter than the mean over angles
-_ANNULUS = (10.0, 16.0)  # pixels beyond the aperture
+_SPILL = 0.01  # of its own flux, which an isolated source may get from others
+_SPIKES = 0.3  # of the light of a star's wings that their mean over angles misses
+_ANNULUS = (4.0, 9.0)  # pixels beyond the aperture
 _LOST = 1.5  # arcsec that a mosaic may be off
-_FITTED = 5  # pixels on a side, in which a star's centre is fitted
-_MOST = 300  # stars fitted at most
 
 
 @dataclass(frozen=True)
@@ -83,16 +86,17 @@ class TrueSources:
 
     def profile(self, k: int, radii: Floats) -> Floats:
         """
-        Give a galaxy's mean brightness in rings, as a fraction of its flux per pixel.
+        Give the mean brightness of a source in rings, for its flux, per pixel.
 
-        The rings follow the major axis, so that the brightness at a radius is an upper
-        limit of what is farther out.
+        Of a galaxy the wings that the telescope adds are left out.
         """
+        if self.star[k]:
+            return self.energy.density(radii)
         distance = np.sort(np.hypot(*self.spread[k]))
-        within = np.searchsorted(distance, radii, side="right") / distance.size
-        density = np.gradient(within, radii) / (2 * np.pi * radii)
-        star = np.asarray(self.energy.density(np.maximum(radii - 2 * self.size[k], 1)))
-        return np.asarray(np.maximum(density, star))
+        share = (np.arange(distance.size) + 0.5) / distance.size
+        within = np.interp(radii, distance, share)
+        density: Floats = np.gradient(within, radii) / (2 * np.pi * radii)
+        return density
 
 
 def true_sources(mosaic: Mosaic, truth: Table, *, name: str) -> TrueSources:
@@ -232,7 +236,7 @@ def isolated(
     magnitudes : tuple of float
         Brightest and faintest, AB.
     radii : ndarray of float64, shape (n,)
-        Of the apertures, pixels. Others may give 0.3 % of a source's flux at most.
+        Of the apertures, pixels. Others may add 1 % of a source's flux at most.
 
     Returns
     -------
@@ -240,11 +244,10 @@ def isolated(
         Indices.
     """
     bright = (sources.mag >= magnitudes[0]) & (sources.mag <= magnitudes[1])
-    tree = cKDTree(np.column_stack([sources.x, sources.y]))
     chosen = [
         k
         for k in map(int, np.flatnonzero(kind & bright))
-        if _whole(sources, k, radii[k]) and _isolated(sources, k, radii[k], tree)
+        if _whole(sources, k, radii[k]) and _isolated(sources, k, radii[k])
     ]
     return np.array(chosen, dtype=np.intp)
 
@@ -258,26 +261,41 @@ def _whole(sources: TrueSources, k: int, radius: float) -> bool:
     return bool(good[y - reach : y + reach + 1, x - reach : x + reach + 1].all())
 
 
-def _isolated(sources: TrueSources, k: int, radius: float, tree: cKDTree) -> bool:
-    reach = _NEIGHBOURS / sources.mosaic.pixel + radius
-    spill = 0.0
-    for j in tree.query_ball_point((sources.x[k], sources.y[k]), reach):
-        if j != k:
-            share = _captured(sources, j, (sources.x[k], sources.y[k]), radius)
-            spill += sources.flux[j] * share * (_SPIKES if sources.star[j] else 1)
-            if spill > _SPILL * sources.flux[k]:
-                return False
-    return True
+def _isolated(sources: TrueSources, k: int, radius: float) -> bool:
+    spill, rough = _from_others(sources, k, radius)
+    return bool(max(abs(spill), rough) < _SPILL * sources.flux[k])
 
 
-def _captured(
+def _from_others(sources: TrueSources, k: int, radius: float) -> tuple[float, float]:
+    """
+    Give the light of others in an aperture less that in its sky, and what is unsure.
+
+    What is smooth over the aperture and its ring cancels; of stars the spikes do not.
+    """
+    distance = np.hypot(sources.x - sources.x[k], sources.y - sources.y[k])
+    near = distance < _NEIGHBOURS / sources.mosaic.pixel + radius
+    near[k] = False
+    spill = rough = 0.0
+    for j in map(int, np.flatnonzero(near)):
+        inside, sky = _in_aperture(sources, j, (sources.x[k], sources.y[k]), radius)
+        spill += sources.flux[j] * (inside - sky)
+        rough += sources.flux[j] * (_SPIKES * inside if sources.star[j] else 0)
+    return float(spill), float(rough)
+
+
+def _in_aperture(
     sources: TrueSources, j: int, centre: tuple[float, float], radius: float
-) -> float:
-    """Share of the light of source j in a circle."""
+) -> tuple[float, float]:
+    """Share of the light of source j in a circle, and in as much of its sky ring."""
+    inner, outer = (radius + beyond for beyond in _ANNULUS)
     dx, dy = sources.spread[j]
-    dx, dy = (v[:: max(1, v.size // 150)] for v in (dx, dy))
+    dx, dy = (v[:: max(1, v.size // 100)] for v in (dx, dy))
     distance = np.hypot(sources.x[j] + dx - centre[0], sources.y[j] + dy - centre[1])
-    return float(sources.energy.captured(distance, radius).mean())
+    inside, less, more = (
+        float(sources.energy.captured(distance, r).mean())
+        for r in (radius, inner, outer)
+    )
+    return inside, (more - less) * radius**2 / (outer**2 - inner**2)
 
 
 def excess(sources: TrueSources, k: int, radius: float) -> float:
@@ -290,8 +308,8 @@ def excess(sources: TrueSources, k: int, radius: float) -> float:
     k : int
         Which.
     radius : float
-        Of the aperture, pixels. The sky is the clipped mean of a ring 10 to 16 pixels
-        farther out, less the source's own light there.
+        Of the aperture, pixels. The sky is the clipped median of a ring 4 to 9 pixels
+        farther out. What is expected there of this source and of others is allowed for.
 
     Returns
     -------
@@ -308,55 +326,32 @@ def excess(sources: TrueSources, k: int, radius: float) -> float:
     values = ring.get_values(mosaic.data, mask=~mosaic.good)
     if values.size < 50:
         return float("nan")
-    shares = [_captured(sources, k, centre, r) for r in (radius, inner, outer)]
-    own = sources.flux[k] * (shares[2] - shares[1]) / (np.pi * (outer**2 - inner**2))
-    sky = clipped_level(values)[0] - own
-    return float((total - sky * circle.area) / (sources.flux[k] * shares[0]) - 1)
+    inside, beside = _in_aperture(sources, k, centre, radius)
+    spill, _ = _from_others(sources, k, radius)
+    found = total - clipped_level(values)[0] * circle.area - spill
+    return float(found / (sources.flux[k] * (inside - beside)) - 1)
 
 
-def offsets(sources: TrueSources, chosen: Chosen) -> tuple[Floats, Floats]:
+def signal_to_noise(sources: TrueSources, k: int, radius: float) -> float:
     """
-    Measure where stars are, by fitting the known PSF: it has no pixel-phase bias.
+    Estimate the signal-to-noise ratio of a source in a circle from the error array.
 
     Parameters
     ----------
     sources : TrueSources
-    chosen : ndarray of int, shape (m,)
-        Which stars; no more than 300 are fitted.
+    k : int
+        Which.
+    radius : float
+        Of the aperture, pixels.
 
     Returns
     -------
-    east, north : ndarray of float64
-        Measured minus true, mas on the sky.
+    ratio : float
+        As if the noise of pixels were independent: an upper limit.
     """
-    chosen = chosen[:: max(1, -(-chosen.size // _MOST))]
-    if chosen.size == 0:
-        return np.array([]), np.array([])
-    x, y = _fitted(sources, chosen)
-    ra, dec = sources.mosaic.wcs.all_pix2world(x, y, 0)
-    scale = np.cos(np.deg2rad(sources.dec[chosen]))
-    east = (ra - sources.ra[chosen]) * scale * 3.6e6
-    north = (dec - sources.dec[chosen]) * 3.6e6
-    close = np.hypot(x - sources.x[chosen], y - sources.y[chosen]) < _FITTED
-    return east[close], north[close]
+    from photutils.aperture import CircularAperture
 
-
-def _fitted(sources: TrueSources, chosen: Chosen) -> tuple[Floats, Floats]:
-    from astropy.table import Table
-    from photutils.background import LocalBackground
-    from photutils.psf import ImagePSF, PSFPhotometry
-
-    middle = sources.model.shape[0] // 2
-    part = slice(middle - 8 * FINE, middle + 8 * FINE + 1)
-    model = ImagePSF(sources.model[part, part] * FINE**2, oversampling=FINE)
-    start = {
-        "x": sources.x[chosen],
-        "y": sources.y[chosen],
-        "flux": sources.flux[chosen],
-    }
-    fit = PSFPhotometry(model, _FITTED, local_bkg_estimator=LocalBackground(*_ANNULUS))
-    data, good = sources.mosaic.data, sources.mosaic.good
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a star that did not converge: it is NaN
-        found = fit(np.where(good, data, 0), mask=~good, init_params=Table(start))
-    return np.asarray(found["x_fit"], float), np.asarray(found["y_fit"], float)
+    circle = CircularAperture((sources.x[k], sources.y[k]), radius)
+    variance = circle.do_photometry(sources.mosaic.err**2, method="exact")[0][0]
+    light = sources.flux[k] * float(sources.energy.within(radius))
+    return float(light / np.sqrt(variance))

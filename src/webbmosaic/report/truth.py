@@ -10,13 +10,14 @@ import numpy as np
 
 from webbmosaic.errors import InputError
 from webbmosaic.report.mosaics import read_mosaic
+from webbmosaic.report.positions import offsets
 from webbmosaic.report.quality import block_error, clipped_level
 from webbmosaic.report.sources import (
     TrueSources,
     excess,
     isolated,
-    offsets,
     recentred,
+    signal_to_noise,
     true_sources,
 )
 
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Image = NDArray[np.float32]
 
 __all__ = ["Agreement", "compare_with_truth", "read_truth"]
+
+_SAMPLE = 300_000  # pixels of a mosaic whose true light is drawn
+_FAINTEST = 1e-5  # of the faintest source's flux, in a pixel that it still lights
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,11 @@ class Agreement:
         absolute deviations, mas; of the stars. ``ra`` is on the sky (times cos dec).
     galaxy_flux, galaxy_mad : float
         As ``flux`` and ``flux_mad``, of the galaxies.
+    snr : float
+        Median signal-to-noise ratio of the stars, by the error array.
     sky : float
-        Mean of blank sky in units of the noise of a pixel there.
+        Level of blank sky, less what true sources still shine there, in units of the
+        noise of a pixel; NaN where wings of sources leave no blank sky.
     sky_error : float
         The standard error of ``sky`` from the scatter of blocks of 16 pixels.
     blank : float
@@ -70,6 +78,7 @@ class Agreement:
     galaxies: int
     galaxy_flux: float
     galaxy_mad: float
+    snr: float
     sky: float
     sky_error: float
     blank: float
@@ -103,7 +112,7 @@ def read_truth(path: Path) -> Table:
 
     try:
         table = Table.read(path, format="ascii.ecsv")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         msg = f"{path}: cannot be read as a truth table ({error})"
         raise InputError(msg) from error
     missing = {"ra", "dec", "kind"} - set(table.colnames)
@@ -154,6 +163,9 @@ def compare_with_truth(
     radii = np.full(sources.x.size, radius)
     chosen = isolated(sources, sources.star, magnitudes, radii)
     fluxes = np.array([excess(sources, k, radius) for k in chosen])
+    snr = _median_mad(np.array([signal_to_noise(sources, k, radius) for k in chosen]))[
+        0
+    ]
     east, north = offsets(sources, chosen)
     excesses = _galaxies(sources, galaxy_magnitudes)
     sky, sky_error, blank, limit = _blank_sky(sources)
@@ -171,6 +183,7 @@ def compare_with_truth(
         galaxies=int(np.isfinite(excesses).sum()),
         galaxy_flux=100 * galaxy_flux,
         galaxy_mad=100 * galaxy_mad,
+        snr=snr,
         sky=sky,
         sky_error=sky_error,
         blank=blank,
@@ -201,42 +214,46 @@ def _galaxies(sources: TrueSources, magnitudes: tuple[float, float]) -> Floats:
 def _blank_sky(sources: TrueSources) -> tuple[float, float, float, float]:
     """Give the mean of blank sky, its error, the blank fraction, the limit (sigma)."""
     mosaic = sources.mosaic
-    noise = clipped_level(mosaic.data[mosaic.good])[1]
-    for limit in (0.01, 0.02, 0.05, 0.1, 0.2):
-        blank = mosaic.good & ~_lit(sources, limit * noise)
-        if blank.sum() > max(0.05 * mosaic.good.sum(), 500):
+    step = max(1, round(np.sqrt(mosaic.data.size / _SAMPLE)))
+    data, good = mosaic.data[::step, ::step], mosaic.good[::step, ::step]
+    noise = clipped_level(data[good])[1]
+    light = _true_light(sources, step)
+    for limit in (0.02, 0.05, 0.1, 0.2):
+        blank = good & (light < limit * noise)
+        if blank.sum() > max(0.05 * good.sum(), 500):
             break
     else:
         return (float("nan"),) * 4
-    level, noise = clipped_level(mosaic.data[blank])
-    error = block_error(mosaic.data, blank)
-    share = float(blank.sum() / mosaic.good.sum())
-    return level / noise, error / noise, share, limit
+    level, noise = clipped_level((data - light)[blank])
+    error = block_error(data - light, blank)
+    return level / noise, error / noise, float(blank.sum() / good.sum()), limit
 
 
-def _lit(sources: TrueSources, limit: float) -> NDArray[np.bool_]:
-    """Mark discs in which a true source is brighter than a limit (pixel values)."""
+def _true_light(sources: TrueSources, step: int) -> Image:
+    """Draw the true sources, round, on every so many pixels."""
     shape = sources.mosaic.data.shape
-    lit = np.zeros(shape, bool)
-    radii = np.append(np.geomspace(0.5, 10, 25), np.geomspace(10.5, 400, 80))
-    star = sources.energy.density(radii)
+    light = np.zeros(tuple(-(-n // step) for n in shape), np.float32)
+    radii = np.append(0.3, np.geomspace(0.5, sources.energy.radius[-1], 120))
     for k in range(sources.x.size):
-        light = sources.flux[k] * (
-            star if sources.star[k] else sources.profile(k, radii)
+        profile = sources.flux[k] * sources.profile(k, radii)
+        seen = radii[profile > _FAINTEST * sources.flux.min()]
+        reach = float(seen.max(initial=0))
+        box, distance = _around(sources.x[k], sources.y[k], reach, light.shape, step)
+        light[box] += np.interp(distance, radii, profile, right=0)
+    return light
+
+
+def _around(
+    x: float, y: float, reach: float, shape: tuple[int, ...], step: int
+) -> tuple[tuple[slice, slice], Floats]:
+    """Cut out the surroundings of a source, and give the distances there in pixels."""
+    rows, columns = (
+        slice(
+            min(n, max(0, int((c - reach) / step))), max(0, int((c + reach) / step) + 2)
         )
-        bright = radii[light > limit]
-        # Spikes reach farther than the mean over angles; galaxies are not round.
-        reach = (1.5 if sources.star[k] else 1.0) * bright.max(initial=0)
-        _paint(lit, sources.x[k], sources.y[k], reach)
-    return lit
-
-
-def _paint(lit: NDArray[np.bool_], x: float, y: float, reach: float) -> None:
-    low = [max(0, int(c - reach)) for c in (y, x)]
-    high = [max(0, int(c + reach) + 2) for c in (y, x)]
-    box = np.s_[low[0] : high[0], low[1] : high[1]]
-    rows, columns = np.ogrid[box]
-    part = lit[box]
-    part |= (
-        np.hypot(rows[: part.shape[0]] - y, columns[:, : part.shape[1]] - x) <= reach
+        for c, n in zip((y, x), shape, strict=True)
     )
+    box = rows, columns
+    down = np.arange(shape[0])[rows] * step - y
+    across = np.arange(shape[1])[columns] * step - x
+    return box, np.hypot(down[:, None], across)
