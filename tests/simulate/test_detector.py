@@ -13,8 +13,8 @@ from webbmosaic.simulate.foreground import Levels, make_foreground, sky_noise
 from webbmosaic.simulate.pixels import make_setup, pixel_maps
 
 STREAMS = Streams(5, "jw01001001001_02101_00001_nrcb4")
-SMALL = make_setup("NRCB4", "SUB160", "F200W", "SHALLOW4", ngroups=6)
-MIRI = make_setup("MIRIMAGE", "SUB64", "F770W", "FASTR1", ngroups=8)
+SMALL = make_setup("NRCB4", "SUB160", "F200W", pattern="SHALLOW4", ngroups=6)
+MIRI = make_setup("MIRIMAGE", "SUB64", "F770W", pattern="FASTR1", ngroups=8)
 
 #: Effects that are no part of a NIRCam exposure that follows no other.
 ABSENT = ("background_drift", "persistence", "pointing_error", "jitter")
@@ -167,7 +167,7 @@ def test_reference_pixels_see_no_light():
 
 def test_dead_and_hot_pixels():
     effects = Effects.only("sky", "bad_pixels", "dark")
-    frame = make_setup("NRCB4", "SUB640", "F200W", "SHALLOW4", ngroups=6)
+    frame = make_setup("NRCB4", "SUB640", "F200W", pattern="SHALLOW4", ngroups=6)
     maps = pixel_maps(frame, effects, 5)
     measured = slope(expose(frame, effects, levels=Levels(sky=500.0)), frame)
     usual = np.median(measured)
@@ -191,7 +191,7 @@ def test_particles_hit_at_one_moment():
 
 
 def test_integrations_differ_but_share_their_light():
-    setup = make_setup("NRCB4", "SUB160", "F200W", "RAPID", ngroups=4, nints=2)
+    setup = make_setup("NRCB4", "SUB160", "F200W", pattern="RAPID", ngroups=4, nints=2)
     exposure = expose(setup, Effects())
     assert exposure.ramp.shape == (2, 4, 160, 160)
     assert (exposure.ramp[0] != exposure.ramp[1]).mean() > 0.8
@@ -214,7 +214,9 @@ def test_claws_stay_in_place_in_a_visit():
     second = replace(STREAMS, owner=STREAMS.owner.replace("00001", "00002"))
     other = replace(STREAMS, owner=STREAMS.owner.replace("jw01", "jw02"))
     claws = [
-        make_foreground(SMALL, Effects(), Levels(), streams, 0.0).claw
+        make_foreground(
+            SMALL, streams, effects=Effects(), levels=Levels(), time=0.0
+        ).claw
         for streams in (STREAMS, second, other)
     ]
     assert_array_equal(claws[0], claws[1])

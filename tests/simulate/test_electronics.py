@@ -10,7 +10,10 @@ STRIPE = aperture("NRCB1", "SUBGRISM64")
 
 def draws(frame, common, output, count=6):
     generator = Streams(3, "e").of("one_over_f")
-    return [one_over_f(frame, common, output, generator) for _ in range(count)]
+    return [
+        one_over_f(frame, common=common, output=output, generator=generator)
+        for _ in range(count)
+    ]
 
 
 def rms(frames):

@@ -16,10 +16,10 @@ from webbmosaic.simulate.references import write_references
 
 SEED = 5
 SETUPS = [
-    make_setup("NRCB3", "SUB160", "F200W", "SHALLOW4", ngroups=5),
-    make_setup("NRCB3", "SUB160", "F162M", "SHALLOW4", ngroups=7),
-    make_setup("NRCBLONG", "SUB64P", "F444W", "DEEP8", ngroups=8),
-    make_setup("MIRIMAGE", "SUB64", "F770W", "FASTR1", ngroups=20),
+    make_setup("NRCB3", "SUB160", "F200W", pattern="SHALLOW4", ngroups=5),
+    make_setup("NRCB3", "SUB160", "F162M", pattern="SHALLOW4", ngroups=7),
+    make_setup("NRCBLONG", "SUB64P", "F444W", pattern="DEEP8", ngroups=8),
+    make_setup("MIRIMAGE", "SUB64", "F770W", pattern="FASTR1", ngroups=20),
 ]
 
 

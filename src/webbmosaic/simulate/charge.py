@@ -83,7 +83,11 @@ class Hits:
 
 
 def accumulate(
-    ramp: Ramp, rate: Image, readout: Readout, generator: np.random.Generator | None
+    ramp: Ramp,
+    rate: Image,
+    *,
+    readout: Readout,
+    generator: np.random.Generator | None,
 ) -> None:
     """
     Collect photo-electrons and dark current up the ramp.
@@ -109,11 +113,11 @@ def accumulate(
     for group, time in enumerate(readout.group_times):
         np.multiply(rate, np.float32(time), out=ramp[group])
     if generator is not None:
-        _add_shot_noise(ramp, np.sqrt(rate), readout, generator)
+        _add_shot_noise(ramp, np.sqrt(rate), readout, generator=generator)
 
 
 def _add_shot_noise(
-    ramp: Ramp, root: Image, readout: Readout, generator: np.random.Generator
+    ramp: Ramp, root: Image, readout: Readout, *, generator: np.random.Generator
 ) -> None:
     """Walk from group to group with the charge at the last frame of each."""
     last = np.zeros_like(root)
@@ -182,10 +186,10 @@ def cosmic_rays(setup: Setup, generator: np.random.Generator) -> Hits:
     spread += [(j, i, HIT_NEIGHBOURS) for j, i in near]
     return _gather(
         setup,
-        np.concatenate([when] * 5),
-        np.concatenate([y + j for j, _, _ in spread]),
-        np.concatenate([x + i for _, i, _ in spread]),
-        np.concatenate([charge * share for _, _, share in spread]),
+        when=np.concatenate([when] * 5),
+        y=np.concatenate([y + j for j, _, _ in spread]),
+        x=np.concatenate([x + i for _, i, _ in spread]),
+        charge=np.concatenate([charge * share for _, _, share in spread]),
     )
 
 
@@ -222,15 +226,16 @@ def snowballs(setup: Setup, generator: np.random.Generator) -> Hits:
     charge = np.where(distance <= reach, core + halo, 0).ravel()
     return _gather(
         setup,
-        np.full(charge.size, when),
-        dy.ravel() + int(cy),
-        dx.ravel() + int(cx),
-        charge,
+        when=np.full(charge.size, when),
+        y=dy.ravel() + int(cy),
+        x=dx.ravel() + int(cx),
+        charge=charge,
     )
 
 
 def _gather(
     setup: Setup,
+    *,
     when: NDArray[np.float64],
     y: NDArray[np.int64],
     x: NDArray[np.int64],
@@ -278,7 +283,7 @@ def add_hits(ramp: Ramp, hits: Hits, seeing: Mask) -> None:
 
 
 def afterglow(
-    ramp: Ramp, previous: Afterglow, readout: Readout, streams: Streams
+    ramp: Ramp, previous: Afterglow, readout: Readout, *, streams: Streams
 ) -> None:
     """
     Let trapped charge of the previous exposure out.

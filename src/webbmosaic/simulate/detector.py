@@ -132,16 +132,15 @@ def make_ramp(
         )
         raise UsageError(msg)
     maps = pixel_maps(setup, effects, streams.seed)
-    light = make_foreground(setup, effects, levels, streams, time)
-    rate = _electrons(flux, light, setup, maps)
+    light = make_foreground(setup, streams, effects=effects, levels=levels, time=time)
+    rate = _electrons(flux, light, setup, maps=maps)
     parts = _Parts(setup, maps, effects, streams)
     raw = np.empty((setup.readout.nints, setup.readout.ngroups, *flux.shape), np.uint16)
     reports = []
     for number in range(setup.readout.nints):
         part = parts if number == 0 else parts.of_integration(number)
-        reports.append(
-            _integrate(rate, part, previous if number == 0 else None, raw[number])
-        )
+        glow = previous if number == 0 else None
+        reports.append(_integrate(rate, part, raw[number], previous=glow))
     return RawExposure(raw, _planted(light, reports, maps), reports[-1].stimulus)
 
 
@@ -172,7 +171,9 @@ class _Report:
     stimulus: Image
 
 
-def _electrons(flux: Image, light: Foreground, setup: Setup, maps: PixelMaps) -> Image:
+def _electrons(
+    flux: Image, light: Foreground, setup: Setup, *, maps: PixelMaps
+) -> Image:
     """Photo-electrons and dark current, e-/s."""
     rate = light.total()
     rate *= maps.area
@@ -185,17 +186,17 @@ def _electrons(flux: Image, light: Foreground, setup: Setup, maps: PixelMaps) ->
 
 
 def _integrate(
-    rate: Image, parts: _Parts, previous: Afterglow | None, raw: Ramp
+    rate: Image, parts: _Parts, raw: Ramp, *, previous: Afterglow | None
 ) -> _Report:
     """One reset and the reads after it, into ``raw``."""
     setup, effects, streams = parts.setup, parts.effects, parts.streams
     ramp = np.empty((setup.readout.ngroups, *rate.shape), np.float32)
     noise = streams.of("poisson") if effects.poisson else None
-    accumulate(ramp, rate, setup.readout, noise)
+    accumulate(ramp, rate, readout=setup.readout, generator=noise)
     hit, ball, glow = _add_strays(ramp, parts, previous)
     stimulus = np.clip(ramp[-1] / setup.detector.full_well - 0.9, 0, 1)
     saturated = _to_dn(ramp, parts)
-    stripes = add_noise(ramp, setup, parts.maps, effects, streams)
+    stripes = add_noise(ramp, setup, parts.maps, effects=effects, streams=streams)
     np.rint(ramp, out=ramp)
     np.clip(ramp, 0, 65535, out=ramp)
     raw[...] = ramp
@@ -220,7 +221,7 @@ def _add_strays(
         masks.append(mask & seeing)
     glow = np.zeros(seeing.shape, bool)
     if effects.persistence and previous is not None:
-        afterglow(ramp, previous, setup.readout, streams)
+        afterglow(ramp, previous, setup.readout, streams=streams)
         glow = previous.stimulus > 0
     return masks[0], masks[1], glow
 
@@ -241,7 +242,7 @@ def _to_dn(ramp: Image, parts: _Parts) -> Mask:
     for plane in ramp:
         plane *= np.float32(1 / facts.gain)
         plane += origin
-        _invert(plane, c2, c3, 2 * facts.full_well / facts.gain)
+        _invert(plane, c2, c3, most=2 * facts.full_well / facts.gain)
         if effects.saturation:
             saturated |= plane > well
             np.minimum(plane, well, out=plane)
@@ -250,7 +251,7 @@ def _to_dn(ramp: Image, parts: _Parts) -> Mask:
     return saturated
 
 
-def _invert(plane: Image, c2: np.float32, c3: np.float32, most: float) -> None:
+def _invert(plane: Image, c2: np.float32, c3: np.float32, *, most: float) -> None:
     """Solve ``x + c2 x**2 + c3 x**3 = plane`` by Newton's method, in place."""
     if c2 == 0 and c3 == 0:
         return

@@ -63,7 +63,11 @@ def _fast_slow(frame: Aperture) -> tuple[int, int]:
 
 
 def one_over_f(
-    frame: Aperture, common: float, output: float, generator: np.random.Generator
+    frame: Aperture,
+    *,
+    common: float,
+    output: float,
+    generator: np.random.Generator,
 ) -> Image:
     """
     Draw the 1/f noise of one frame as an image.
@@ -123,7 +127,12 @@ def _pink(ticks: int, generator: np.random.Generator) -> Image:
 
 
 def add_noise(
-    ramp: Image, setup: Setup, maps: PixelMaps, effects: Effects, streams: Streams
+    ramp: Image,
+    setup: Setup,
+    maps: PixelMaps,
+    *,
+    effects: Effects,
+    streams: Streams,
 ) -> Image:
     """
     Add the noise of the read-out to a ramp.
@@ -162,7 +171,7 @@ def add_noise(
             noise = share * _frame_noise(setup, pink)
             ramp[group] += noise
             stripes += weight * noise
-    _add_drifts(ramp, setup, effects, streams)
+    _add_drifts(ramp, setup, effects, streams=streams)
     return stripes
 
 
@@ -170,9 +179,9 @@ def _frame_noise(setup: Setup, generator: np.random.Generator) -> Image:
     frame, facts = setup.aperture, setup.detector
     return one_over_f(
         frame,
-        pink_level(frame, facts.pink_common),
-        pink_level(frame, facts.pink_output),
-        generator,
+        common=pink_level(frame, facts.pink_common),
+        output=pink_level(frame, facts.pink_output),
+        generator=generator,
     )
 
 
@@ -196,7 +205,9 @@ def slope_weights(ngroups: int, tgroup: float) -> Image:
     return (position / norm if norm else position).astype(np.float32)
 
 
-def _add_drifts(ramp: Image, setup: Setup, effects: Effects, streams: Streams) -> None:
+def _add_drifts(
+    ramp: Image, setup: Setup, effects: Effects, *, streams: Streams
+) -> None:
     """Levels of the outputs, and of their odd and even columns, jitter between groups.
 
     A subarray with one output jitters by one DN: CV3's figures are for four, and no

@@ -107,7 +107,12 @@ def sky_noise(setup: Setup, sky: float | None = None) -> float:
 
 
 def make_foreground(
-    setup: Setup, effects: Effects, levels: Levels, streams: Streams, time: float
+    setup: Setup,
+    streams: Streams,
+    *,
+    effects: Effects,
+    levels: Levels,
+    time: float,
 ) -> Foreground:
     """
     Make the light other than the scene's.
@@ -115,11 +120,11 @@ def make_foreground(
     Parameters
     ----------
     setup : Setup
-    effects : Effects
-    levels : Levels
     streams : Streams
         Of the exposure; the claw is that of its visit, MIRI's structure that of its
         detector.
+    effects : Effects
+    levels : Levels
     time : float
         Seconds since the programme began.
 

@@ -67,8 +67,8 @@ def make_setup(
     detector: str,
     subarray: str,
     filter_name: str,
-    pattern: str,
     *,
+    pattern: str,
     ngroups: int,
     nints: int = 1,
 ) -> Setup:
@@ -77,8 +77,10 @@ def make_setup(
 
     Parameters
     ----------
-    detector, subarray, filter_name, pattern : str
-        Such as ``NRCB1``, ``SUB160``, ``F162M``, ``SHALLOW4``.
+    detector, subarray, filter_name : str
+        Such as ``NRCB1``, ``SUB160``, ``F162M``.
+    pattern : str
+        Such as ``SHALLOW4``.
     ngroups, nints : int
 
     Returns
@@ -94,7 +96,7 @@ def make_setup(
     return Setup(
         frame,
         detector_facts(detector),
-        readout(frame, pattern, ngroups, nints),
+        readout(frame, pattern, ngroups, nints=nints),
         filter_facts(detector, filter_name),
     )
 
@@ -223,14 +225,14 @@ def pixel_maps(setup: Setup, effects: Effects, seed: int) -> PixelMaps:
     reference = reference_pixels(frame)
     if not effects.reference_pixels:
         reference = np.zeros_like(reference)
-    dead, hot, newly_hot = _bad_pixels(frame, reference, effects, streams)
-    dark, extra = _darks(setup, effects, streams, (reference, hot, newly_hot))
+    dead, hot, newly_hot = _bad_pixels(frame, reference, effects, streams=streams)
+    dark, extra = _darks(setup, effects, streams, masks=(reference, hot, newly_hot))
     return PixelMaps(
-        bias=_bias(frame, facts, effects, streams),
+        bias=_bias(frame, facts, effects, streams=streams),
         read_noise=_read_noise(frame, facts, streams),
         dark=dark,
         extra_dark=extra,
-        efficiency=_efficiency(setup, effects, streams, dead | reference),
+        efficiency=_efficiency(setup, effects, streams, blind=dead | reference),
         area=relative_area(frame),
         reference=reference,
         dead=dead,
@@ -240,7 +242,7 @@ def pixel_maps(setup: Setup, effects: Effects, seed: int) -> PixelMaps:
 
 
 def _bad_pixels(
-    frame: Aperture, reference: Mask, effects: Effects, streams: Streams
+    frame: Aperture, reference: Mask, effects: Effects, *, streams: Streams
 ) -> tuple[Mask, Mask, Mask]:
     dice = streams.of("bad_pixels").random(frame.shape, dtype=np.float32)
     dice[reference] = 1
@@ -256,6 +258,7 @@ def _darks(
     setup: Setup,
     effects: Effects,
     streams: Streams,
+    *,
     masks: tuple[Mask, Mask, Mask],
 ) -> tuple[Image, Image]:
     """Dark current that the reference knows, and that of newly hot pixels."""
@@ -300,7 +303,7 @@ def output_of_columns(frame: Aperture) -> NDArray[np.int64]:
 
 
 def _bias(
-    frame: Aperture, facts: DetectorFacts, effects: Effects, streams: Streams
+    frame: Aperture, facts: DetectorFacts, effects: Effects, *, streams: Streams
 ) -> Image:
     bias = streams.of("bias").standard_normal(frame.shape, dtype=np.float32)
     bias *= facts.bias_scatter
@@ -323,7 +326,9 @@ def _read_noise(frame: Aperture, facts: DetectorFacts, streams: Streams) -> Imag
     return noise
 
 
-def _efficiency(setup: Setup, effects: Effects, streams: Streams, blind: Mask) -> Image:
+def _efficiency(
+    setup: Setup, effects: Effects, streams: Streams, *, blind: Mask
+) -> Image:
     """Pixel-to-pixel scatter of the detector times a smooth field of the filter."""
     frame = setup.aperture
     response = streams.of("flat").standard_normal(frame.shape, dtype=np.float32)

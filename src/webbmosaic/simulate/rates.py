@@ -139,7 +139,7 @@ def make_rate(
     >>> frame.data.shape
     (160, 160)
     """
-    setup = make_setup(detector, subarray, filter_name, "SHALLOW4", ngroups=9)
+    setup = make_setup(detector, subarray, filter_name, pattern="SHALLOW4", ngroups=9)
     levels = levels or RateLevels()
     shape = setup.aperture.shape
     if source is not None and source.shape != shape:
@@ -152,8 +152,8 @@ def make_rate(
         truth += source / np.float32(setup.detector.gain)
     template = wisp_pattern(setup.aperture)
     amplitude = sigma * levels.wisp
-    stripes, columns, tilted = _patterns(setup, streams, levels, sigma)
-    err = _sigma_of(truth, setup, sky, sigma)
+    stripes, columns, tilted = _patterns(setup, streams, levels, sigma=sigma)
+    err = _sigma_of(truth, setup, sky=sky, sigma=sigma)
     data = truth + stripes + columns + tilted + np.float32(amplitude) * template
     white = streams.of("white").standard_normal(shape, dtype=np.float32)
     if levels.white:
@@ -179,16 +179,16 @@ def make_rate(
 
 
 def _patterns(
-    setup: Setup, streams: Streams, levels: RateLevels, sigma: float
+    setup: Setup, streams: Streams, levels: RateLevels, *, sigma: float
 ) -> tuple[Image, Image, Image]:
     """1/f noise, columns and tilted stripes."""
     frame, facts = setup.aperture, setup.detector
     scale = levels.one_over_f * sigma / np.hypot(facts.pink_common, facts.pink_output)
     stripes = one_over_f(
         frame,
-        scale * facts.pink_common,
-        scale * facts.pink_output,
-        streams.of("one_over_f"),
+        common=scale * facts.pink_common,
+        output=scale * facts.pink_output,
+        generator=streams.of("one_over_f"),
     )
     tilted = tilted_pattern(frame, streams.of("tilted"))
     tilted *= np.float32(levels.tilted * sigma)
@@ -197,7 +197,7 @@ def _patterns(
     return stripes, np.broadcast_to(column, frame.shape), tilted
 
 
-def _sigma_of(truth: Image, setup: Setup, sky: float, sigma: float) -> Image:
+def _sigma_of(truth: Image, setup: Setup, *, sky: float, sigma: float) -> Image:
     """White noise of every pixel: that of the sky and the photons of the source.
 
     Sources are bright or faint: the photon noise of an optimal slope, rate over time,

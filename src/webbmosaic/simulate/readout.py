@@ -85,7 +85,9 @@ class Readout:
         return self.nints * self.integration_time
 
 
-def readout(aperture: Aperture, pattern: str, ngroups: int, nints: int = 1) -> Readout:
+def readout(
+    aperture: Aperture, pattern: str, ngroups: int, *, nints: int = 1
+) -> Readout:
     """
     Plan the ramp of a subarray.
 
@@ -114,9 +116,7 @@ def readout(aperture: Aperture, pattern: str, ngroups: int, nints: int = 1) -> R
     patterns = PATTERNS[aperture.instrument]
     if pattern not in patterns:
         known = ", ".join(patterns)
-        msg = (
-            f"{aperture.instrument} has no pattern '{pattern}'; it has {known}"
-        )
+        msg = f"{aperture.instrument} has no pattern '{pattern}'; it has {known}"
         raise UsageError(msg)
     if ngroups < 1 or nints < 1:
         msg = f"an exposure needs groups and integrations, not {ngroups} and {nints}"

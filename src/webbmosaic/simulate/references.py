@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def write_references(
     cache = folder / "crds_cache"
     rules: dict[str, list[Rule]] = {}
     for rule, instrument, content in _references(
-        chosen, seed, effects or Effects(), energy, area=area
+        chosen, seed, effects or Effects(), energy=energy, area=area
     ):
         _write(cache / "references" / "jwst" / instrument.lower() / rule.file, content)
         rules.setdefault(instrument, []).append(rule)
@@ -121,41 +122,30 @@ class _Content:
     tree: dict[str, Any]
 
 
-_Named = tuple[Rule, str, _Content]
+_Unnamed = tuple[str, str, dict[str, str], _Content]
 
 
 def _references(
     setups: list[Setup],
     seed: int,
     effects: Effects,
-    energy: EncircledEnergy,
     *,
+    energy: EncircledEnergy,
     area: bool,
-) -> Iterator[_Named]:
-    """Make all references, one at a time."""
+) -> Iterator[tuple[Rule, str, _Content]]:
+    """Make all references, one at a time, with the instrument each is of."""
     counters: dict[tuple[str, str], int] = {}
-
-    def named(
-        instrument: str, reftype: str, match: Mapping[str, str], content: _Content
-    ) -> _Named:
+    for instrument, reftype, match, content in chain(
+        _pixel_references(setups, seed, effects),
+        _detector_references(setups, energy, area=area),
+        _instrument_references(setups),
+    ):
         key = (instrument, reftype)
         counters[key] = number = counters.get(key, 0) + 1
         suffix = "asdf" if content.tree else "fits"
         file = f"jwst_{instrument.lower()}_{reftype}_{number:04d}.{suffix}"
         rule = Rule(reftype, tuple(match), tuple(match.values()), file)
-        return rule, instrument, _labelled(content, instrument, reftype, file)
-
-    for instrument, reftype, match, content in _pixel_references(setups, seed, effects):
-        yield named(instrument, reftype, match, content)
-    for instrument, reftype, match, content in _detector_references(
-        setups, energy, area=area
-    ):
-        yield named(instrument, reftype, match, content)
-    for instrument, reftype, match, content in _instrument_references(setups):
-        yield named(instrument, reftype, match, content)
-
-
-_Unnamed = tuple[str, str, dict[str, str], _Content]
+        yield rule, instrument, _labelled(content, instrument, rule)
 
 
 def _pixel_references(
@@ -277,16 +267,16 @@ def _instrument_references(setups: list[Setup]) -> Iterator[_Unnamed]:
         yield instrument, "abvegaoffset", {}, _Content({}, {}, tree)
 
 
-def _labelled(content: _Content, instrument: str, reftype: str, file: str) -> _Content:
+def _labelled(content: _Content, instrument: str, rule: Rule) -> _Content:
     """Add what every reference file says about itself."""
     words = {
         "telescope": "JWST",
-        "reftype": reftype.upper(),
+        "reftype": rule.reftype.upper(),
         "pedigree": "SIMULATION",
         "author": "webbmosaic simulate",
-        "description": f"Simulated {reftype} reference",
+        "description": f"Simulated {rule.reftype} reference",
         "useafter": USE_AFTER.replace(" ", "T"),
-        "model_type": make.data_model(instrument, reftype),
+        "model_type": make.data_model(instrument, rule.reftype),
     }
     if content.tree:
         meta = dict(content.tree["meta"])
@@ -301,7 +291,7 @@ def _labelled(content: _Content, instrument: str, reftype: str, file: str) -> _C
         "telescope": "TELESCOP",
     }
     keywords = {short.get(word, word.upper()): text for word, text in words.items()}
-    keywords |= {"INSTRUME": instrument, "FILENAME": file, **content.keywords}
+    keywords |= {"INSTRUME": instrument, "FILENAME": rule.file, **content.keywords}
     return replace(content, keywords=keywords)
 
 
