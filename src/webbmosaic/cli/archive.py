@@ -26,8 +26,26 @@ if TYPE_CHECKING:
 __all__ = ["download", "query"]
 
 
+def _surveys(ctx: click.Context, _option: click.Parameter, asked: bool) -> None:
+    if not asked:
+        return
+    from webbmosaic.archives.surveys import SURVEYS
+    from webbmosaic.cli.archive_view import listed_surveys, show
+
+    show(listed_surveys(SURVEYS))
+    ctx.exit()
+
+
 @click.command(context_settings=CONTEXT)
 @selection_options
+@click.option(
+    "--surveys",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_surveys,
+    help="List the surveys that are known by name, and stop.",
+)
 @click.option("--files", is_flag=True, help="List the files, with their sizes.")
 @click.option("--exposures", is_flag=True, help="List every exposure.")
 @save_option

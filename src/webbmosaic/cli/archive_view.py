@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from webbmosaic.archives.download import Item, Outcome
     from webbmosaic.archives.holdings import Exposure, Product
+    from webbmosaic.archives.surveys import Survey
 
 __all__ = [
     "Progress",
@@ -24,6 +25,7 @@ __all__ = [
     "grouped_exposures",
     "in_bytes",
     "listed_products",
+    "listed_surveys",
     "show",
     "show_failures",
     "show_plan",
@@ -181,6 +183,25 @@ def listed_products(products: Sequence[Product]) -> Table:
         size = in_bytes(one.size) if one.size else "?"
         filters = " ".join(one.elements)
         _add(table, one.name, size, one.level, one.kind, filters, one.access)
+    return table
+
+
+def listed_surveys(surveys: Mapping[str, Survey]) -> Table:
+    """
+    List the surveys known by name.
+
+    Parameters
+    ----------
+    surveys : mapping of str to Survey
+        By name.
+
+    Returns
+    -------
+    table : `~rich.table.Table`
+    """
+    table = _table("Survey", "Programs", "Source")
+    for name, survey in surveys.items():
+        _add(table, name, " ".join(survey.programs), survey.source)
     return table
 
 

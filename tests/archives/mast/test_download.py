@@ -143,6 +143,7 @@ def test_an_archive_that_cannot_resume_is_asked_for_all(mast, tmp_path):
     mast.holdings.cut = lambda name, start, length: cuts.pop() if cuts else None
     assert [o.error for o in run(mast, tmp_path)] == [None, None]
     assert wrong_files(mast, tmp_path) == []
+    assert len(mast.holdings.paths("/search/jwst/api/v0.1/retrieve")) == 4
 
 
 @pytest.mark.parametrize("beside", [-1, 7])
@@ -180,8 +181,9 @@ def test_a_file_that_changes_meanwhile_is_not_stitched(mast, tmp_path, validator
         assert finished(tmp_path) == []
 
 
+@pytest.mark.parametrize("good", [0, 7000])
 @pytest.mark.parametrize("journal", [False, True])
-def test_junk_in_a_part_is_never_trusted(mast, tmp_path, journal):
+def test_junk_in_a_part_is_never_trusted(mast, tmp_path, journal, good):
     fill(mast, 1)
     cuts = [12_000, 0, 0, 0, 0]
     mast.holdings.cut = lambda name, start, length: cuts.pop(0)
@@ -189,7 +191,7 @@ def test_junk_in_a_part_is_never_trusted(mast, tmp_path, journal):
     part = outcome.item.target.with_name(name_of() + ".part")
     if not journal:
         part.with_name(part.name + ".json").unlink()
-    part.write_bytes(b"junk" * 3000)
+    part.write_bytes(part.read_bytes()[:good] + b"j" * (12_000 - good))
     mast.holdings.cut = lambda name, start, length: None
     assert [o.error for o in run(mast, tmp_path)] == [None]
     assert wrong_files(mast, tmp_path) == leftovers(tmp_path) == []
@@ -207,6 +209,7 @@ def test_the_next_run_goes_on_where_a_cut_left_off(mast, tmp_path):
     assert item.missing == item.product.size - 20_000
     assert [o.error for o in run(mast, tmp_path)] == [None]
     assert mast.holdings.sent == item.missing
+    assert mast.holdings.requests[-1][2]["if-range"].startswith('"')
     assert wrong_files(mast, tmp_path) == []
 
 

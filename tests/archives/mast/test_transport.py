@@ -50,6 +50,12 @@ def test_the_token_is_shown_to_its_archive_only(mast):
     assert "good-token" not in str(second)
 
 
+def test_the_token_is_not_left_on_a_request_that_may_be_redirected(mast):
+    request = requests.Request("GET", mast.url + GET).prepare()
+    mast.client("good-token").session().send(request)
+    assert "good-token" not in str(request.headers)
+
+
 def test_a_redirect_cannot_leave_encryption(mast):
     mast.holdings.redirect = "http://mirror.example.org"
     with pytest.raises(ArchiveError, match="https://HOST only"):
