@@ -7,7 +7,7 @@ to exposure. Amplitudes and template are found in turns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,12 @@ __all__ = ["WispTemplate", "build_wisp_template"]
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 Frame = tuple[FloatArray, BoolArray]
+
+#: A wisp is where the template, smoothed, exceeds this share of its peak.
+_FAINTEST = 0.1
+
+#: Sources of more than _LARGE pixels are grown by this share of their radius.
+_LARGE, _GROWTH, _COARSE = 5000, 0.6, 8
 
 _MAD_TO_SIGMA = 1.4826
 
@@ -158,10 +164,30 @@ def _improved(
         weight += np.where(kept, factor**2 / sigma**2, 0)
     if not amplitudes.any():
         raise ValueError("no exposure has a significant wisp")
-    mean = total / np.where(weight > 0, weight, 1)
+    mean = _without_stripes(total / np.where(weight > 0, weight, 1), weight, outputs)
     smooth = smooth_at_noise(mean, weight)
     peak = _peak(smooth)
     return _normalised(smooth), weight * peak**2, amplitudes * peak
+
+
+def _without_stripes(mean: FloatArray, weight: FloatArray, outputs: int) -> FloatArray:
+    """
+    Take out what is left of the 1/f noise in the mean of the frames.
+
+    First what can be predicted from where there is no wisp, as on other outputs; then
+    the rest, as far as it is sharper than a wisp.
+    """
+    good = weight > 0
+    smooth = ndimage.gaussian_filter(mean, 12.0, truncate=2)
+    wisps = smooth > _FAINTEST * _peak(smooth)
+    wisps = ndimage.binary_dilation(wisps[::4, ::4], iterations=4)
+    wisps = _enlarged(wisps.astype(np.float32), 4, mean.shape) > 0
+    sky = good & ~wisps
+    if np.count_nonzero(sky) > mean.size / 10:
+        mean = mean - np.median(mean[sky])
+        mean = mean - _stripes(mean, sky, outputs)
+    smooth = ndimage.gaussian_filter(mean, 6.0, truncate=2)
+    return mean - _stripes(mean - smooth, good, outputs)
 
 
 def _cleaned(
@@ -169,13 +195,26 @@ def _cleaned(
 ) -> tuple[FloatArray, BoolArray, np.float32]:
     """Take sky, sources and 1/f noise out of a frame, but not the wisp."""
     rest = data - wisp
-    free = good & ~source_mask(rest, good)
+    free = good & ~_with_wings(source_mask(rest, good))
     sky = np.median(rest[free]) if free.any() else np.float32(0)
     rest = np.where(good, rest - sky, 0).astype(np.float32)
     pattern = _stripes(rest, free, outputs)
     sigma = np.float32(_scatter(rest - pattern, free))
     free &= np.abs(rest - pattern) < 4 * sigma + np.abs(wisp)
     return rest - pattern + wisp, free, sigma
+
+
+def _with_wings(sources: BoolArray) -> BoolArray:
+    """Grow large sources by their own size: their wings would add up in a stack."""
+    small = sources[::_COARSE, ::_COARSE]
+    labels, count = ndimage.label(small)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    areas[0] = 0
+    grown = np.zeros_like(small)
+    for label in np.flatnonzero(areas * _COARSE**2 > _LARGE):
+        reach = _GROWTH * np.sqrt(areas[label] / np.pi)
+        grown |= ndimage.distance_transform_edt(labels != label) <= reach
+    return sources | (_enlarged(grown.astype(np.float32), _COARSE, sources.shape) > 0)
 
 
 def _stripes(rest: FloatArray, free: BoolArray, outputs: int) -> FloatArray:

@@ -1,0 +1,217 @@
+"""Snowballs: large round events with a saturated core and a halo of jumps.
+
+A snowball comes in one group: its core saturates at once and does not grow, the halo
+jumps once. A saturated star starts from its peak and fills up, ring after ring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+__all__ = ["Snowball", "find_snowballs", "snowball_halo"]
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float32]
+
+_MAD_TO_SIGMA = 1.4826
+
+
+@dataclass(frozen=True)
+class Snowball:
+    """
+    One snowball.
+
+    Attributes
+    ----------
+    y, x : float
+        Centre, 0-based, in pixels.
+    radius : float
+        Of the area that jumped or saturated, in pixels.
+    core : int
+        Pixels that saturated at once.
+    group : int
+        The group, 0-based, in which it came.
+    integration : int
+    """
+
+    y: float
+    x: float
+    radius: float
+    core: int
+    group: int
+    integration: int
+
+
+def find_snowballs(
+    jump: BoolArray,
+    saturated: BoolArray,
+    *,
+    min_area: float = 100.0,
+    core_required: bool = False,
+    min_core: int = 6,
+    roundness: float = 0.6,
+) -> list[Snowball]:
+    """
+    Find the snowballs of a ramp in the flags of its groups.
+
+    Parameters
+    ----------
+    jump, saturated : 3D or 4D bool `~numpy.ndarray`, shape ([nint,] ngroup, ny, nx)
+        JUMP_DET and SATURATED of the group data quality.
+    min_area : float, optional
+        Smallest area that jumps in one group, its core included, in pixels.
+    core_required : bool, optional
+        Take only events with a core of ``min_core`` pixels that saturated.
+    min_core : int, optional
+        In pixels.
+    roundness : float, optional
+        Smallest ratio of the axes, and of the area to that of the ellipse.
+
+    Returns
+    -------
+    snowballs : list of Snowball
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    Notes
+    -----
+    An event round pixels that had saturated in an earlier group is a star whose charge
+    spreads, and so is one whose saturated area goes on growing: neither is reported.
+    """
+    if jump.shape != saturated.shape or jump.ndim not in (3, 4):
+        msg = f"jump {jump.shape} and saturated {saturated.shape} should be alike, 3D or 4D"
+        raise ValueError(msg)
+    if jump.ndim == 3:
+        jump, saturated = jump[None], saturated[None]
+    found = []
+    for integration, (jumps, full) in enumerate(zip(jump, saturated, strict=True)):
+        for group in range(1, len(jumps)):
+            for area in _events(jumps[group], full[group] & ~full[group - 1], min_area):
+                core = (
+                    full[(group, *area.box)] & ~full[(group - 1, *area.box)] & area.mask
+                )
+                size = int(np.count_nonzero(core))
+                if core_required and size < min_core:
+                    continue
+                if area.roundness < roundness or _is_star(area, full, group, size):
+                    continue
+                radius = float(np.sqrt(area.mask.sum() / np.pi))
+                found.append(Snowball(*area.centre, radius, size, group, integration))
+    return found
+
+
+@dataclass(frozen=True)
+class _Area:
+    """A filled area of a frame."""
+
+    box: tuple[slice, slice]
+    mask: BoolArray
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        y, x = np.nonzero(self.mask)
+        return float(y.mean()) + self.box[0].start, float(x.mean()) + self.box[1].start
+
+    @property
+    def roundness(self) -> float:
+        """The worse of the axis ratio and the filling of the ellipse."""
+        y, x = np.nonzero(self.mask)
+        # A pixel has an extent of its own: 1/12 is the variance of a unit square.
+        moments = np.cov(np.stack([y, x])) + np.eye(2) / 12
+        small, large = np.sqrt(np.maximum(np.linalg.eigvalsh(moments), 1e-6))
+        return float(min(small / large, len(y) / (4 * np.pi * small * large)))
+
+
+def _events(jump: BoolArray, new: BoolArray, min_area: float) -> Iterator[_Area]:
+    """Areas that jumped or saturated in a group, their holes filled."""
+    hit = jump | new
+    labels, _ = ndimage.label(hit, np.ones((3, 3)))
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        if (box[0].stop - box[0].start) * (box[1].stop - box[1].start) < min_area:
+            continue
+        mask = ndimage.binary_fill_holes(labels[box] == number)
+        if np.count_nonzero(mask) >= min_area:
+            yield _Area(box, mask)
+
+
+def _is_star(area: _Area, full: BoolArray, group: int, core: int) -> bool:
+    """Whether the area was saturated before, or saturates further afterwards."""
+    before = full[(group - 1, *area.box)] & area.mask
+    if np.count_nonzero(before) > 0.02 * np.count_nonzero(area.mask):
+        return True
+    after = np.count_nonzero(full[(-1, *area.box)] & area.mask)
+    return group < len(full) - 1 and after > max(2 * core, core + 9)
+
+
+def snowball_halo(
+    image: FloatArray,
+    usable: BoolArray,
+    snowballs: list[Snowball],
+    *,
+    expand_factor: float = 1.5,
+    threshold: float = 3.0,
+) -> BoolArray:
+    """
+    Find what snowballs have left in a count-rate image.
+
+    Parameters
+    ----------
+    image : 2D float32 `~numpy.ndarray`, shape (ny, nx)
+        Count rates.
+    usable : 2D bool `~numpy.ndarray`, shape (ny, nx)
+    snowballs : list of Snowball
+    expand_factor : float, optional
+        How far out, in radii of the snowball, its halo is looked for.
+    threshold : float, optional
+        In units of the error of the mean of a ring.
+
+    Returns
+    -------
+    mask : 2D bool `~numpy.ndarray`, shape (ny, nx)
+        The core and, around it, every ring out to the last one that stands above the
+        sky (the level between one and two times the reach). What the ramp fit has
+        recovered well is left alone.
+    """
+    mask = np.zeros(image.shape, bool)
+    for ball in snowballs:
+        reach = max(expand_factor * ball.radius, ball.radius + 4)
+        edge = int(np.ceil(2 * reach))
+        y0, x0 = max(0, int(ball.y) - edge), max(0, int(ball.x) - edge)
+        box = slice(y0, int(ball.y) + edge + 1), slice(x0, int(ball.x) + edge + 1)
+        values = image[box]
+        y, x = np.indices(values.shape)
+        far = np.hypot(y + y0 - ball.y, x + x0 - ball.x)
+        good = usable[box] & np.isfinite(values)
+        radius = _last_bright_ring(values, good, far, (reach, threshold))
+        radius = max(radius, np.sqrt(ball.core / np.pi))
+        mask[box] |= far <= radius
+    return mask
+
+
+def _last_bright_ring(
+    values: FloatArray, good: BoolArray, far: FloatArray, limits: tuple[float, float]
+) -> float:
+    reach, threshold = limits
+    sky = values[good & (far > reach)]
+    if sky.size < 32:
+        return reach
+    level = float(np.median(sky))
+    noise = _MAD_TO_SIGMA * float(np.median(np.abs(sky - level)))
+    radius, width = 0.0, 2.0
+    for inner in np.arange(0, reach, width):
+        ring = values[good & (far >= inner) & (far < inner + width)]
+        if ring.size < 8:
+            continue
+        excess = float(np.median(ring)) - level
+        # 1.25 is the error of a median over that of a mean.
+        if excess > threshold * 1.25 * noise / np.sqrt(ring.size):
+            radius = min(inner + width, reach)
+    return radius
