@@ -106,7 +106,7 @@ def make_readout(
     return Readout(slices, backwards != (slow_axis < 0), transposed)
 
 
-@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True)
 def _add_to_streams(data, weight, streams, first, layout):  # type: ignore[no-untyped-def]
     """Add the weighted residuals to the streams, in the order of time."""
     width, stride, reverse = layout
@@ -118,7 +118,7 @@ def _add_to_streams(data, weight, streams, first, layout):  # type: ignore[no-un
                 streams[k, y * stride + i] += weight[y, x] * data[y, x]
 
 
-@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True)
 def _subtract_streams(data, streams, first, layout):  # type: ignore[no-untyped-def]
     """Subtract the streams from the frame, each sample at its pixel."""
     width, stride, reverse = layout
@@ -130,7 +130,7 @@ def _subtract_streams(data, streams, first, layout):  # type: ignore[no-untyped-
                 data[y, x] -= streams[k, y * stride + i]
 
 
-@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True)
 def _row_sums(data, weight, first, width, top, bottom):  # type: ignore[no-untyped-def]
     for k in range(first.size):
         for y in range(data.shape[0]):

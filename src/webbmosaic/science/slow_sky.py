@@ -34,7 +34,7 @@ class _Terms:
     group: npt.NDArray[np.int64]  # -1: free, no prior
 
 
-@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True)
 def _block_sums(data, weight, top, bottom):  # type: ignore[no-untyped-def]
     ny, nx = data.shape
     rows, cols = top.shape
@@ -119,14 +119,16 @@ def _octave(order: npt.NDArray[np.int64] | Floats) -> npt.NDArray[np.int64]:
 
 
 def _terms(rows: int, cols: int, waves: tuple[int, int], outputs: int) -> _Terms:
-    """Sky, drift common to the outputs, drift of each output."""
-    along_y = _cosines(rows, rows)
+    """Sky, drift common to the outputs, offsets of columns, drift of each output."""
+    along_y, along_x = _cosines(rows, rows), _cosines(cols, cols)
     order = np.hypot.outer(np.arange(waves[0]), np.arange(waves[1])).ravel()
-    sky = np.kron(along_y[:, : waves[0]], _cosines(cols, waves[1]))
+    sky = np.kron(along_y[:, : waves[0]], along_x[:, : waves[1]])
     sky_group = np.where(order < 1.2, -1, np.floor(2 * np.log2(np.maximum(order, 1))))
     order_y = np.arange(rows)
     values = [sky, np.kron(along_y[:, 2:], np.ones((cols, 1)))]
     groups = [sky_group, 100 + _octave(order_y[2:])]
+    values.append(np.kron(np.ones((rows, 1)), along_x[:, 1:]))
+    groups.append(np.full(cols - 1, 300))  # columns are alike at all orders
     own = 200 + np.where(order_y == 0, 0, 1 + _octave(order_y))
     for contrast in _contrasts(outputs):
         step = np.repeat(contrast, cols // outputs)[:, None]

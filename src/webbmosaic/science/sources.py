@@ -182,13 +182,19 @@ def _detect_coarse(
     means, counts = _binned(above, good)
     calm = _binned(above, quiet)[1] > _BIN
     found = np.zeros(means.shape, bool)
+    noise = _lower_scatter(means[calm]) if calm.any() else 0.0
     for tier in sorted(tiers, key=lambda tier: tier.kernel):
         weight = np.where(found, 0, counts / _BIN**2).astype(np.float32)
         sigma = tier.kernel / _BIN
         norm = _blurred(weight, sigma, tier.angle)
         smooth = _blurred(means * weight, sigma, tier.angle)
         smooth = np.where(norm > 0.1, smooth / np.maximum(norm, 0.1), -np.inf)
-        hit = _above(smooth, calm & (norm > 0.1) & ~found, tier.threshold)
+        hit = _above(
+            smooth,
+            calm & (norm > 0.1) & ~found,
+            tier.threshold,
+            floor=noise * _white(sigma, tier.angle),
+        )
         found |= _grown(hit, round(tier.grow / _BIN))
     return found
 
@@ -206,23 +212,36 @@ def _blurred(image: FloatArray, sigma: float, angle: float | None) -> FloatArray
     return np.asarray(_sheared(np.ascontiguousarray(image), taps, rise))
 
 
-def _above(smooth: FloatArray, quiet: Mask, threshold: float) -> Mask:
-    """Where a smoothed image stands above its own noise."""
+def _above(
+    smooth: FloatArray, quiet: Mask, threshold: float, *, floor: float = 0.0
+) -> Mask:
+    """Where a smoothed image stands above its noise, which is at least ``floor``."""
     step = max(1, smooth.size // 300_000)
     sample = smooth.ravel()[::step][quiet.ravel()[::step]]
     if sample.size < 16:
         return np.zeros(smooth.shape, bool)
     middle = np.median(sample)
-    low = middle - sample[sample < middle]
-    noise = _MAD_TO_SIGMA * np.median(low) if low.size else 0.0
+    noise = max(_lower_scatter(sample), floor)
     return np.asarray(smooth > middle + threshold * noise)
+
+
+def _lower_scatter(sample: FloatArray) -> float:
+    """Standard deviation from the lower half about the median."""
+    low, middle = np.quantile(sample, (0.25, 0.5))
+    return float(_MAD_TO_SIGMA * (middle - low))
+
+
+def _white(sigma: float, angle: float | None) -> float:
+    """What smoothing leaves of white noise: the root of the kernel's squares."""
+    share = 1 / (2 * np.sqrt(np.pi) * max(sigma, 0.3))
+    return float(share if angle is None else np.sqrt(share))
 
 
 def _kernel(sigma: float) -> FloatArray:
     """Sample a Gaussian kernel out to three sigma."""
     reach = max(1, round(3 * sigma))
     taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    return (taps / taps.sum()).astype(np.float32)
+    return np.asarray(taps / taps.sum(), np.float32)
 
 
 def _box_medians(means: FloatArray, counts: FloatArray, box: int) -> FloatArray:
@@ -252,7 +271,8 @@ def _clipped_medians(values: FloatArray) -> FloatArray:
         limit = middle + 2.5 * _MAD_TO_SIGMA * (middle - ordered[box, number // 4])
         number = np.maximum((ordered <= limit[:, None]).sum(axis=-1), 1)
     middle = ordered[box, number // 2]
-    return np.where(np.isfinite(values).sum(axis=-1) > 8, middle, np.nan)
+    enough = np.isfinite(values).sum(axis=-1) > 8
+    return np.where(enough, middle, np.nan).astype(np.float32)
 
 
 def _nearest(mesh: FloatArray) -> FloatArray:
@@ -263,7 +283,7 @@ def _nearest(mesh: FloatArray) -> FloatArray:
     where = ndimage.distance_transform_edt(
         empty, return_distances=False, return_indices=True
     )
-    return mesh[tuple(where)]
+    return np.asarray(mesh[tuple(where)], np.float32)
 
 
 def _interpolated(mesh: FloatArray, shape: tuple[int, int]) -> FloatArray:
@@ -277,10 +297,16 @@ def _interpolated(mesh: FloatArray, shape: tuple[int, int]) -> FloatArray:
 
 
 def _hats(at: npt.NDArray[np.float64], count: int) -> FloatArray:
-    """Weights of linear interpolation between ``count`` nodes, constant beyond."""
-    at = np.clip(at, 0, count - 1)[:, None]
-    weights = np.clip(1 - np.abs(at - np.arange(count)), 0, None)
-    return np.asarray(weights, np.float32)
+    """Weights of linear interpolation between ``count`` nodes, and beyond them."""
+    weights = np.zeros((at.size, count), np.float32)
+    if count == 1:
+        weights[:] = 1
+        return weights
+    node = np.clip(np.floor(at).astype(np.int64), 0, count - 2)
+    place = np.arange(at.size)
+    weights[place, node] = 1 - (at - node)
+    weights[place, node + 1] = at - node
+    return weights
 
 
 def _binned(image: FloatArray, good: Mask) -> tuple[FloatArray, FloatArray]:
@@ -289,10 +315,11 @@ def _binned(image: FloatArray, good: Mask) -> tuple[FloatArray, FloatArray]:
     shape = (-(-ny // _BIN), -(-nx // _BIN))
     sums, counts = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     _bin_sums(image, good, sums, counts)
-    return sums / np.maximum(counts, 1), counts
+    sums /= np.maximum(counts, 1)
+    return sums, counts
 
 
-@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True)
 def _bin_sums(image, good, sums, counts):  # type: ignore[no-untyped-def]
     for y in range(image.shape[0]):
         for x in range(image.shape[1]):
@@ -301,7 +328,7 @@ def _bin_sums(image, good, sums, counts):  # type: ignore[no-untyped-def]
                 counts[y // _BIN, x // _BIN] += 1
 
 
-@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True)
 def _smoothed(image, taps):  # type: ignore[no-untyped-def]
     """Convolve with a symmetric separable kernel; zero beyond the edges."""
     ny, nx = image.shape
@@ -324,7 +351,7 @@ def _smoothed(image, taps):  # type: ignore[no-untyped-def]
     return out
 
 
-@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True)
 def _sheared(image, taps, rise):  # type: ignore[no-untyped-def]
     """Convolve along a slanted line; zero beyond the edges."""
     ny, nx = image.shape
@@ -339,32 +366,26 @@ def _sheared(image, taps, rise):  # type: ignore[no-untyped-def]
     return out
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _grown(mask, reach):  # type: ignore[no-untyped-def]
+def _grown(mask: Mask, reach: int) -> Mask:
     """Dilate a mask by a square of half side ``reach``."""
-    ny, nx = mask.shape
     if reach < 1:
-        return mask.copy()
-    rows = np.zeros_like(mask)
+        return mask
+    rows = _spread(np.ascontiguousarray(mask), reach)
+    return np.asarray(_spread(np.ascontiguousarray(rows.T), reach).T)
+
+
+@numba.njit(cache=True)
+def _spread(mask, reach):  # type: ignore[no-untyped-def]
+    """Dilate along the rows."""
+    ny, nx = mask.shape
+    out = np.zeros_like(mask)
     for y in range(ny):
         until = -1
-        for x in range(min(reach, nx)):
-            if mask[y, x]:
-                until = x + reach
-        for x in range(nx):
+        for x in range(-reach, nx):
             if x + reach < nx and mask[y, x + reach]:
                 until = x + 2 * reach
-            rows[y, x] = x <= until
-    out = np.zeros_like(mask)
-    until = np.full(nx, -1)
-    for y in range(-reach, ny):
-        if y + reach < ny:
-            for x in range(nx):
-                if rows[y + reach, x]:
-                    until[x] = y + 2 * reach
-        if y >= 0:
-            for x in range(nx):
-                out[y, x] = y <= until[x]
+            if x >= 0:
+                out[y, x] = x <= until
     return out
 
 

@@ -22,7 +22,7 @@ BLOCKS = 8
 """Parts that every line is cut into; parts far apart share a stripe but no source."""
 
 
-SMOOTH = 129
+SMOOTH = 257
 """Pixels: structure wider across the lines is sky and left alone."""
 REACH = 8
 """Pixels across the lines over which stripes may be alike."""
@@ -88,7 +88,7 @@ def make_lines(shape: tuple[int, int], angle: float, *, parts: int = 1) -> Lines
     return Lines(angle, bool(steep), parts, shift, count)
 
 
-@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True)
 def _flat_sums(data, weight, parts, shift, top, bottom):  # type: ignore[no-untyped-def]
     ny, nx = data.shape
     blocks = top.shape[0]
@@ -100,7 +100,7 @@ def _flat_sums(data, weight, parts, shift, top, bottom):  # type: ignore[no-unty
                 bottom[b, line] += weight[y, x]
 
 
-@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True)
 def _steep_sums(data, weight, parts, shift, top, bottom):  # type: ignore[no-untyped-def]
     ny, nx = data.shape
     blocks = top.shape[0]
@@ -112,7 +112,7 @@ def _steep_sums(data, weight, parts, shift, top, bottom):  # type: ignore[no-unt
                 bottom[b, line] += weight[y, x]
 
 
-@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True)
 def _flat_subtract(data, profile, parts, shift):  # type: ignore[no-untyped-def]
     ny, nx = data.shape
     for y in range(ny):
@@ -120,7 +120,7 @@ def _flat_subtract(data, profile, parts, shift):  # type: ignore[no-untyped-def]
             data[y, x] -= profile[parts * y + shift[x]]
 
 
-@numba.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath=True)
 def _steep_subtract(data, profile, parts, shift):  # type: ignore[no-untyped-def]
     ny, nx = data.shape
     for y in range(ny):
@@ -170,7 +170,7 @@ def subtract_lines(data: FloatArray, profile: Floats, lines: Lines) -> None:
     subtract(data, profile.astype(np.float32), lines.parts, lines.shift)
 
 
-def line_image(shape: tuple[int, int], profile: FloatArray, lines: Lines) -> FloatArray:
+def line_image(shape: tuple[int, int], profile: Floats, lines: Lines) -> FloatArray:
     """
     Paint the level of every line.
 
@@ -261,6 +261,53 @@ def line_levels(
         return LineLevels(nothing, nothing, 0.0, significance)
     profile, error = _posterior(top.sum(axis=0), bottom.sum(axis=0), covariance)
     return LineLevels(profile, error, float(np.sqrt(covariance[0])), significance)
+
+
+def line_significance(data: FloatArray, weight: FloatArray, lines: Lines) -> float:
+    """
+    Test whether a family of stripes is there.
+
+    Parameters
+    ----------
+    data, weight : 2-D float32 `~numpy.ndarray`, shape (ny, nx)
+        Residuals and weights.
+    lines : Lines
+        The family.
+
+    Returns
+    -------
+    significance : float
+        As in `line_levels`.
+    """
+    top, bottom = (sums.astype(np.float64) for sums in line_sums(data, weight, lines))
+    top = _smooth_removed(top, bottom, SMOOTH * lines.parts)
+    return _covariance(top, bottom, 1)[1]
+
+
+def block_means(
+    data: FloatArray, weight: FloatArray, size: int
+) -> tuple[FloatArray, FloatArray]:
+    """
+    Average square blocks of pixels.
+
+    Parameters
+    ----------
+    data, weight : 2-D float32 `~numpy.ndarray`, shape (ny, nx)
+        Values and weights; what does not fill a block at the far edges is left out.
+    size : int
+        Pixels to a side.
+
+    Returns
+    -------
+    means, weights : 2-D float32 `~numpy.ndarray`, shape (ny // size, nx // size)
+        Weighted means and summed weights.
+    """
+    rows, cols = (n // size for n in data.shape)
+    cut = (slice(rows * size), slice(cols * size))
+    shape = (rows, size, cols, size)
+    weights = weight[cut].reshape(shape).sum(axis=(1, 3))
+    sums = (weight[cut] * data[cut]).reshape(shape).sum(axis=(1, 3))
+    return sums / np.maximum(weights, np.float32(1e-6)), weights
 
 
 def _smooth_removed(top: Floats, bottom: Floats, size: int) -> Floats:

@@ -9,79 +9,34 @@ back-fitting; each is shrunk towards zero by the variance that it shows itself
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from webbmosaic.science.readout_noise import (
-    Readout,
-    as_streams,
-    make_readout,
-    refine_streams,
-    row_noise,
-    stream_image,
-)
-from webbmosaic.science.slow_sky import slow_sky
-from webbmosaic.science.sources import Mask, MaskOptions, source_mask
-from webbmosaic.science.stripe_lines import (
-    BLOCKS,
-    FloatArray,
-    LineLevels,
-    Lines,
-    line_image,
-    line_levels,
-    line_sums,
-    make_lines,
-    subtract_lines,
+from webbmosaic.science.readout_noise import Readout, make_readout, stream_image
+from webbmosaic.science.sources import Mask
+from webbmosaic.science.stripe_lines import FloatArray, line_image
+from webbmosaic.science.stripe_solver import (
+    MINIMUM_PIXELS,
+    Frame,
+    Region,
+    State,
+    StripeOptions,
+    angle_name,
+    prepare,
+    solve,
 )
 
-MINIMUM_PIXELS = 64
-"""Usable pixels without which there is no fit."""
-QUANTILE = 0.35
-"""Of a row's pixels: its level for the first source mask, less than half in sources."""
+__all__ = ["MIRI_REGIONS", "StripeFit", "StripeOptions", "angle_name", "fit_stripes"]
 
-
-STRIPE_SHARE = 0.8
-"""Share of the pixels of nearly every part of a line that only a stripe makes bright."""
-MOST_STRIPES = 0.2
-"""Share of lines: where more look like bright stripes, the field is crowded."""
-TILTED_PARTS = 3
-"""Tilted lines per pixel across."""
-
-
-@dataclass(frozen=True)
-class StripeOptions:
-    """
-    Which stripes are looked for, and how.
-
-    Attributes
-    ----------
-    rows : bool
-        Levels of the rows of each output.
-    stream : bool
-        Follow the readout noise within the rows too, in the order of time.
-    columns : bool
-        Offsets of columns.
-    angles : tuple of float
-        Families of tilted lines, degrees from the x axis towards the y axis.
-    significance : float
-        Tilted lines are subtracted when found with this many standard deviations.
-    sweeps : tuple of int
-        Rounds of back-fitting before each new source mask, and after the last.
-    clip : float
-        Pixels further than this from the model are left out, in white-noise sigma.
-    mask : MaskOptions
-        How sources are found, when no mask is given.
-    """
-
-    rows: bool = True
-    stream: bool = True
-    columns: bool = True
-    angles: tuple[float, ...] = ()
-    significance: float = 5.0
-    sweeps: tuple[int, ...] = (1, 1, 2)
-    clip: float = 3.5
-    mask: MaskOptions = field(default_factory=MaskOptions)
+MIRI_REGIONS: tuple[Region, ...] = (
+    (slice(0, 1024), slice(356, 1032)),  # imager
+    (slice(746, 1020), slice(7, 281)),  # Lyot coronagraph
+    (slice(464, 684), slice(7, 234)),  # four-quadrant phase masks
+    (slice(243, 464), slice(7, 234)),
+    (slice(21, 243), slice(7, 234)),
+)
+"""The parts of a full frame of MIRI that see different skies (rows, columns)."""
 
 
 @dataclass(frozen=True)
@@ -161,176 +116,16 @@ def fit_stripes(
     """
     options = options or StripeOptions()
     readout = readout or make_readout(data.shape)
+    if options.regions:
+        return _by_region(data, usable, variance, sources, readout, options)
     if readout.transposed:
         return _transposed(data, usable, variance, sources, readout, options)
-    frame = _prepared(data, usable, variance, readout, options)
-    state, mask = _solve(frame, sources)
+    frame = prepare(data, usable, variance, readout, options)
+    state, mask = solve(frame, sources)
     return _result(frame, state, mask)
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """A frame in units of its white noise, and what is to be done with it."""
-
-    values: FloatArray  # 0 where not good
-    good: Mask
-    quality: FloatArray  # weight of each pixel, at most 1
-    noise: float
-    readout: Readout
-    lines: dict[str, Lines]
-    options: StripeOptions
-
-
-@dataclass
-class _State:
-    """The parts of the model so far, and what they leave."""
-
-    residual: FloatArray
-    sky: FloatArray
-    streams: FloatArray
-    error: float
-    levels: dict[str, LineLevels]
-
-
-def _prepared(
-    data: FloatArray,
-    usable: Mask,
-    variance: FloatArray | None,
-    readout: Readout,
-    options: StripeOptions,
-) -> _Frame:
-    if data.ndim != 2 or data.shape != usable.shape:
-        msg = f"data {data.shape} and usable pixels {usable.shape} differ in shape"
-        raise ValueError(msg)
-    good = usable & np.isfinite(data)
-    if np.count_nonzero(good) < MINIMUM_PIXELS:
-        msg = f"only {np.count_nonzero(good)} pixels of the frame are usable"
-        raise ValueError(msg)
-    noise = _white_noise(data, good)
-    level = np.median(data[good])
-    values = np.where(good, (data - level) / noise, 0).astype(np.float32)
-    quality = good.astype(np.float32)
-    if variance is not None:
-        typical = np.nanmedian(variance[good])
-        relative = np.where(good & (variance > 0), variance / typical, np.inf)
-        quality *= np.minimum(1 / relative, 1).astype(np.float32)
-    return _Frame(
-        values, good, quality, noise, readout, _families(data.shape, options), options
-    )
-
-
-def _families(shape: tuple[int, int], options: StripeOptions) -> dict[str, Lines]:
-    """Lines of the columns and of each tilted angle, by name."""
-    families = {"columns": make_lines(shape, 90)} if options.columns else {}
-    for angle in options.angles:
-        families[angle_name(angle)] = make_lines(shape, angle, parts=TILTED_PARTS)
-    return families
-
-
-def _white_noise(data: FloatArray, good: Mask) -> float:
-    """Robust noise of a pixel, from differences of neighbours along the rows."""
-    pairs = good[:, 1:] & good[:, :-1]
-    step = max(1, pairs.size // 500_000)
-    chosen = np.flatnonzero(pairs.ravel()[::step]) * step
-    row, column = np.divmod(chosen, pairs.shape[1])
-    differences = np.abs(data[row, column + 1] - data[row, column])
-    noise = 1.4826 * float(np.median(differences)) / np.sqrt(2) if row.size else 0.0
-    if noise > 0:
-        return noise
-    return float(np.std(data[good])) or 1.0
-
-
-def _solve(frame: _Frame, sources: Mask | None) -> tuple[_State, Mask]:
-    """Mask, fit, mask anew: as often as the options say."""
-    options = frame.options
-    image = _rough(frame)
-    clipped = np.abs(image) > 1.5 * options.clip
-    levels = {
-        name: LineLevels(np.zeros(lines.count), np.zeros(lines.count), 0.0, 0.0)
-        for name, lines in frame.lines.items()
-    }
-    for sweeps in options.sweeps:
-        mask = (
-            source_mask(image, frame.good, options=options.mask)
-            if sources is None
-            else sources
-        )
-        blocked = _without_bright_stripes(frame, mask | clipped)
-        weight = frame.quality * ~blocked
-        state = _fitted(frame, weight, levels, sweeps)
-        levels = state.levels
-        image = state.residual + state.sky
-        clipped = np.abs(state.residual) > options.clip
-    return state, mask
-
-
-def _without_bright_stripes(frame: _Frame, blocked: Mask) -> Mask:
-    """
-    Free the lines that are blocked nearly all along.
-
-    A bright pixel on a line of bright pixels is part of a stripe and not of a source:
-    a source, even a large one, ends within a few of the parts of a line.
-    """
-    weight = frame.good.astype(np.float32)
-    share = blocked.astype(np.float32)
-    freed = blocked
-    for lines in frame.lines.values():
-        top, bottom = line_sums(share, weight, lines)
-        parts = np.where(bottom > 0, top / np.maximum(bottom, 1), np.nan)
-        seen = np.isfinite(parts).sum(axis=0)
-        full = (parts > STRIPE_SHARE).sum(axis=0)
-        stripe = (seen >= BLOCKS // 2) & (full >= seen - 1)
-        if stripe.any() and stripe.mean() < MOST_STRIPES:
-            freed = freed & (line_image(blocked.shape, 1.0 * stripe, lines) < 0.5)
-    return freed
-
-
-def _rough(frame: _Frame) -> FloatArray:
-    """The frame without the low quantiles of the rows of each output."""
-    image = frame.values.copy()
-    for output in frame.readout.outputs:
-        part = image[:, output]
-        rank = int(QUANTILE * part.shape[1])
-        low = np.partition(part, rank, axis=1)[:, rank]
-        part -= (low - np.median(low))[:, None]
-    return image
-
-
-def _fitted(
-    frame: _Frame, weight: FloatArray, levels: dict[str, LineLevels], sweeps: int
-) -> _State:
-    """Back-fit all parts with given weights."""
-    residual = frame.values.copy()
-    for name, lines in frame.lines.items():
-        subtract_lines(residual, levels[name].profile, lines)
-    sky = slow_sky(residual, weight, len(frame.readout.outputs))
-    residual -= sky
-    rows, error = row_noise(residual, weight, frame.readout)
-    if not frame.options.rows:
-        rows[:] = 0
-    streams = as_streams(rows, frame.readout)
-    residual -= stream_image(residual.shape, streams, frame.readout)
-    state = _State(residual, sky, streams, error, dict(levels))
-    for _ in range(sweeps):
-        _sweep(frame, weight, state)
-    return state
-
-
-def _sweep(frame: _Frame, weight: FloatArray, state: _State) -> None:
-    """One round of back-fitting."""
-    for name, lines in frame.lines.items():
-        threshold = 0.0 if name == "columns" else frame.options.significance
-        old = state.levels[name].profile
-        new = line_levels(state.residual, weight, lines, old, threshold=threshold)
-        subtract_lines(state.residual, new.profile - old, lines)
-        state.levels[name] = new
-    if frame.options.rows and frame.options.stream:
-        state.streams, state.error = refine_streams(
-            state.residual, weight, state.streams, frame.readout
-        )
-
-
-def _result(frame: _Frame, state: _State, mask: Mask) -> StripeFit:
+def _result(frame: Frame, state: State, mask: Mask) -> StripeFit:
     """Bring the solution back to the unit of the data."""
     shape = frame.values.shape
     families = {}
@@ -344,7 +139,9 @@ def _result(frame: _Frame, state: _State, mask: Mask) -> StripeFit:
         image -= image.mean(dtype=np.float64)
         image *= frame.noise
     variance *= frame.noise**2
-    pattern = np.sum(list(families.values()), axis=0, dtype=np.float32)
+    pattern = np.zeros(shape, np.float32)
+    for image in families.values():
+        pattern += image
     used = frame.good & ~mask
     before = frame.noise * float(np.std(frame.values[used], dtype=np.float64))
     left = state.residual[used] + state.sky[used]
@@ -400,18 +197,59 @@ def _transposed(
     )
 
 
-def angle_name(angle: float) -> str:
-    """
-    Name a family of tilted lines.
+def _by_region(
+    data: FloatArray,
+    usable: Mask,
+    variance: FloatArray | None,
+    sources: Mask | None,
+    readout: Readout,
+    options: StripeOptions,
+) -> StripeFit:
+    """Fit parts of a frame, each by itself."""
+    alone = replace(options, regions=())
+    fits: list[tuple[Region, StripeFit]] = []
+    for region in options.regions:
+        if np.count_nonzero(usable[region]) < MINIMUM_PIXELS:
+            continue
+        along = 0 if readout.transposed else 1
+        width = data[region].shape[along]
+        fit = fit_stripes(
+            data[region],
+            usable[region],
+            variance=None if variance is None else variance[region],
+            sources=None if sources is None else sources[region],
+            readout=replace(readout, outputs=(slice(0, width),)),
+            options=alone,
+        )
+        fits.append((region, fit))
+    if not fits:
+        raise ValueError("no region of the frame has enough usable pixels")
+    return _assembled(data.shape, fits)
 
-    Parameters
-    ----------
-    angle : float
-        Degrees from the x axis towards the y axis.
 
-    Returns
-    -------
-    name : str
-        The angle with its sign, between -90 and +90: ``+30``, ``-30``.
-    """
-    return f"{(angle + 90.0) % 180.0 - 90.0:+g}"
+def _assembled(
+    shape: tuple[int, ...], fits: list[tuple[Region, StripeFit]]
+) -> StripeFit:
+    """Put the fits of regions back into the frame; numbers are medians of theirs."""
+    pattern, variance = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    sources = np.zeros(shape, bool)
+    first = fits[0][1]
+    families = {name: np.zeros(shape, np.float32) for name in first.families}
+    for region, fit in fits:
+        pattern[region] = fit.pattern
+        variance[region] = fit.variance
+        sources[region] = fit.sources
+        for name, image in families.items():
+            image[region] = fit.families[name]
+    numbers = {
+        key: float(np.median([fit.numbers[key] for _, fit in fits]))
+        for key in first.numbers
+    }
+    significance = {
+        name: max(fit.significance[name] for _, fit in fits)
+        for name in first.significance
+    }
+    before, after = numbers["rms_before"], numbers["rms_after"]
+    return StripeFit(
+        pattern, families, variance, sources, before, after, significance, numbers
+    )
