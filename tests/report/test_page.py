@@ -183,6 +183,19 @@ def test_products_without_any_ledger_are_shown(work):
     assert NAMES[0] in text_of(made)
 
 
+def test_what_is_left_to_do_is_listed(work):
+    """A dataset with raw ramps alone, and one that stage 2 has not seen yet."""
+    raw = Dataset.parse("jw01345002001_14201_00009_nrcblong")
+    work.uncal(raw).parent.mkdir(parents=True)
+    half = Dataset.parse(NAMES[0])
+    work.cal(half).unlink()
+    work.record(half, "stage2").unlink()
+    made = write_report(work)
+    assert made.exposures == 4
+    assert str(raw) in text_of(made)
+    assert "2 left" in text_of(made)
+
+
 def test_the_report_command(work, small_scene, tmp_path):
     truth = tmp_path / "truth.ecsv"
     small_scene.truth.write(truth, format="ascii.ecsv")

@@ -60,10 +60,16 @@ class _Row:
 
     @property
     def worst(self) -> str:
-        """The ending that matters most."""
+        """The ending that matters most; ``left`` where the last stage is to come."""
         endings = {record.outcome for record in self.records.values()}
         order = ("failed", "blocked", "unusable", "skipped")
-        return next((one for one in order if one in endings), DONE)
+        last = {"cal", "i2d"} & self.products.keys()
+        return next((one for one in order if one in endings), DONE if last else "left")
+
+    @property
+    def sentences(self) -> list[str]:
+        """Why it is not done."""
+        return [r.sentence for r in self.records.values() if r.sentence]
 
     def note(self, stage: str, *keys: str) -> Any:
         """Look up a number of the ledger; None where there is none."""
@@ -149,7 +155,7 @@ def write_report(
     if redo:
         _forget(products)
     problems = look_at_all(products, truth=truth, processes=processes, tell=tell)
-    rows = _rows(products, records, compared=truth is not None)
+    rows = _rows(work, products, records, compared=truth is not None)
     exposures = [row for row in rows if find_dataset_name(row.owner)]
     mosaics = [row for row in rows if not find_dataset_name(row.owner)]
     write_text(work.report, _render(work, exposures, mosaics, problems))
@@ -165,9 +171,9 @@ def _forget(products: list[Product]) -> None:
 
 
 def _rows(
-    products: list[Product], records: list[Record], *, compared: bool
+    work: Workspace, products: list[Product], records: list[Record], *, compared: bool
 ) -> list[_Row]:
-    rows: dict[str, _Row] = {}
+    rows = {str(dataset): _Row(str(dataset)) for dataset in work.datasets()}
     for record in records:
         rows.setdefault(record.owner, _Row(record.owner)).records[record.stage] = record
     for product in products:
