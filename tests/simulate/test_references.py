@@ -154,17 +154,26 @@ def test_all_types_that_jwst_may_ask_for_are_known():
     assert asked <= set(PARAMETER_TYPES)
 
 
-@pytest.mark.filterwarnings("ignore:.get_cache_lock:DeprecationWarning")
-def test_the_pipeline_recovers_the_sky_without_a_missing_reference(
-    cache, tmp_path, monkeypatch, caplog
-):
-    from jwst.pipeline import Detector1Pipeline, Image2Pipeline
+@pytest.fixture
+def fresh_crds(cache, monkeypatch):
+    """Let crds, which remembers mappings by name, read this cache and forget it."""
+    from crds.core import utils
 
-    setup = SETUPS[3]
     monkeypatch.setenv("CRDS_PATH", str(cache))
     monkeypatch.setenv("CRDS_CONTEXT", CONTEXT)
     monkeypatch.setenv("CRDS_READONLY_CACHE", "1")
     monkeypatch.delenv("CRDS_SERVER_URL", raising=False)
+    utils.clear_function_caches()
+    yield
+    utils.clear_function_caches()
+
+
+@pytest.mark.usefixtures("fresh_crds")
+@pytest.mark.filterwarnings("ignore:.get_cache_lock:DeprecationWarning")
+def test_the_pipeline_recovers_the_sky_without_a_missing_reference(tmp_path, caplog):
+    from jwst.pipeline import Detector1Pipeline, Image2Pipeline
+
+    setup = SETUPS[3]
     raw = make_ramp(
         np.zeros(setup.aperture.shape, np.float32),
         setup,
