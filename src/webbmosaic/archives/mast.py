@@ -18,7 +18,7 @@ from webbmosaic.archives.holdings import (
 )
 from webbmosaic.archives.selection import Selection
 from webbmosaic.archives.transport import Archive
-from webbmosaic.errors import ArchiveError
+from webbmosaic.errors import ArchiveError, AuthorizationError
 
 __all__ = [
     "list_products",
@@ -28,7 +28,7 @@ __all__ = [
 
 #: Rows per page of a search, and file sets per list of files (MAST takes 1000).
 PAGE = 5000
-BATCH = 500
+BATCH = 200
 _ODD = "MAST's answer is not understood. Try again later"
 _API = "/search/jwst/api/v0.1"
 _COLUMNS = (
@@ -273,9 +273,18 @@ def _ask(method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     except requests.exceptions.JSONDecodeError as error:
         msg = "MAST's answer is cut off or no JSON. Try again later"
         raise ArchiveError(msg) from error
+    except requests.HTTPError as error:
+        raise _refusal(error.response.status_code) from error
     except (requests.RequestException, AstroqueryTimeoutError) as error:
         msg = f"MAST cannot be reached ({type(error).__name__}). Is there a network?"
         raise ArchiveError(msg) from error
+
+
+def _refusal(status: int) -> ArchiveError:
+    if status in (401, 403):
+        msg = f"MAST refuses the search (HTTP {status}). Is MAST_API_TOKEN still valid?"
+        return AuthorizationError(msg)
+    return ArchiveError(f"MAST fails at the search (HTTP {status}). Try again later")
 
 
 def _exposure(row: Mapping[str, Any]) -> Exposure:

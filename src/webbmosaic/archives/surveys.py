@@ -50,7 +50,10 @@ SURVEYS = {
     "NGDEEP": Survey(("2079",), "Bagley et al. 2024, arXiv:2302.05466"),
     "PANORAMIC": Survey(("2514",), "Williams et al. 2025, arXiv:2410.01875"),
     "PEARLS": Survey(("1176", "2738"), "Windhorst et al. 2023, arXiv:2209.04119"),
-    "PHANGS": Survey(("2107", "3707"), "Lee et al. 2023, arXiv:2212.02667"),
+    "PHANGS": Survey(
+        ("2107", "3707"),
+        "Lee et al. 2023, arXiv:2212.02667; Chown et al. 2025, arXiv:2410.05397",
+    ),
     "PRIMER": Survey(("1837",), "Dunlop et al. 2021, JWST Proposal 1837"),
     "SMACS-J0723": Survey(("2736",), "Pontoppidan et al. 2022, arXiv:2207.13067"),
     "SMILES": Survey(("1207",), "Alberts et al. 2024, arXiv:2405.15972"),

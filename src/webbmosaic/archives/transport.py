@@ -19,7 +19,7 @@ from webbmosaic.errors import ArchiveError, UsageError
 __all__ = ["Archive", "check_address"]
 
 #: Seconds to connect, and seconds without a byte, after which a try is given up.
-TIMEOUT = (15.0, 120.0)
+TIMEOUT = (15.0, 180.0)
 #: Seconds an archive may go on answering that it is still working on a request.
 PATIENCE = 600.0
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -163,6 +163,8 @@ class _Guard(HTTPAdapter):  # type: ignore[misc]  # requests has no type hints
         self._timeout = timeout
         again = Retry(
             total=retries,
+            connect=min(retries, 3),
+            read=min(retries, 2),
             backoff_factor=0.5,
             status_forcelist=_BUSY if retries else (),
             allowed_methods=None,  # the searches are POST, but change nothing

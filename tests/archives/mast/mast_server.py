@@ -55,6 +55,8 @@ class Archive:
     announce: Callable[[int], int | None] = lambda total: total
     executing: int = 0
     busy: int = 0
+    #: HTTP status of every answer to a search
+    refuses: int = 0
     honours_range: bool = True
     #: ETag, Last-Modified, or nothing
     validator: str = "ETag"
@@ -171,7 +173,9 @@ class _Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(length))
         if self._is_unpleasant():
             return
-        if self.path == API + "search":
+        if self.holdings.refuses:
+            self.send_error(self.holdings.refuses)
+        elif self.path == API + "search":
             self._json(self._search(asked))
         elif self.path == API + "post_list_products":
             wanted = set(asked["dataset_ids"])

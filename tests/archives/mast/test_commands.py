@@ -202,6 +202,11 @@ def test_a_traceback_would_not_show_the_token(ceers, tmp_path, monkeypatch):
     assert not any("very-secret" in text for text in texts)
 
 
+def test_the_surveys_are_listed():
+    shown = lines(call(query, "--surveys"))
+    assert ["UNCOVER", "2561", "Bezanson"] in [row[:3] for row in shown]
+
+
 def test_archive_text_is_no_markup(ceers):
     ceers.holdings.rows[0]["targprop"] = "[red]M[/red] 83"
     assert "[red]M[/red] 83" in call(query, "1345").stdout

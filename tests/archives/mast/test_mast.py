@@ -140,6 +140,15 @@ def test_a_foreign_answer_is_a_sentence(mast):
         search(mast.client(), CEERS)
 
 
+@pytest.mark.parametrize(
+    ("status", "message"), [(401, "MAST_API_TOKEN"), (404, "HTTP 404"), (400, "search")]
+)
+def test_a_refused_search_is_a_sentence(mast, status, message):
+    mast.holdings.refuses = status
+    with pytest.raises(ArchiveError, match=message):
+        search(mast.client(), CEERS)
+
+
 def test_no_archive_is_a_sentence(monkeypatch):
     from webbmosaic.archives.transport import Archive
 
