@@ -27,7 +27,9 @@ class _Command(click.Command):
 
 
 @click.command(cls=_Command)
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument(
+    "folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path)
+)
 @click.option(
     "--frames",
     type=click.Choice(FRAMES),

@@ -85,9 +85,20 @@ def simulate(
     StorageError
         If the disk is full; nothing half-written stays.
     """
-    report = report or _silently
     folder = folder.absolute()
-    _claim(folder, program)
+    try:
+        _claim(folder, program)
+        _carry_out(folder, program, jobs=jobs, report=report or _silently)
+    except OSError as error:
+        # astropy reports a full disk without saying that it is one (no errno).
+        reason = error.strerror or "is the disk full?"
+        msg = f"{folder}: cannot be written ({reason}); make room and run again"
+        raise StorageError(msg) from error
+
+
+def _carry_out(
+    folder: Path, program: Program, *, jobs: int, report: Callable[[Outcome], None]
+) -> None:
     planned = list(exposures(program))
     catalog = _write_truth(folder, program, planned)
     report(_references(folder, program, planned))
@@ -153,6 +164,9 @@ def _claim(folder: Path, program: Program) -> None:
             "another folder, or remove this one"
         )
         raise UsageError(msg)
+    for left_over in folder.rglob(".*"):  # of a process that was killed
+        if left_over.is_file():
+            left_over.unlink()
 
 
 def _write_truth(folder: Path, program: Program, planned: list[Exposure]) -> Table:
@@ -194,9 +208,6 @@ def _references(folder: Path, program: Program, planned: list[Exposure]) -> Outc
         shutil.rmtree(wisps, ignore_errors=True)
         (partial / "wisp_templates").replace(wisps)
         (partial / "crds_cache").replace(done)
-    except OSError as error:
-        msg = f"{done}: cannot be written ({error.strerror}); then run again"
-        raise StorageError(msg) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return "references", False
@@ -296,12 +307,9 @@ def _expose(
 
 
 def _write_exposure(folder: Path, exposure: Exposure, raw: RawExposure) -> None:
-    path = uncal_path(folder, exposure.name)
-    if path.parent.is_dir():
-        for left_over in path.parent.glob(".*_uncal.fits"):
-            left_over.unlink()
     numbers = json.dumps(_numbers(raw.planted), indent=1) + "\n"
     write_text(_numbers_path(folder, exposure.name), numbers)
+    path = uncal_path(folder, exposure.name)
     save_model(uncal_model(exposure, raw.ramp), path)
 
 
