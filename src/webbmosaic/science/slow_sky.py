@@ -15,6 +15,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from webbmosaic.science.sources import interpolated
 from webbmosaic.science.stripe_lines import FloatArray
 
 BLOCKS = 32
@@ -50,7 +51,13 @@ def _block_sums(data, weight, top, bottom):  # type: ignore[no-untyped-def]
                 bottom[j, i] += b
 
 
-def slow_sky(data: FloatArray, weight: FloatArray, outputs: int) -> FloatArray:
+def slow_sky(
+    data: FloatArray,
+    weight: FloatArray,
+    outputs: int,
+    *,
+    halos: FloatArray | None = None,
+) -> FloatArray:
     """
     Measure the smooth sky of a frame that also has drifting outputs.
 
@@ -60,25 +67,46 @@ def slow_sky(data: FloatArray, weight: FloatArray, outputs: int) -> FloatArray:
         The frame in units of its white noise, sources and bad pixels of weight 0.
     outputs : int
         Outputs side by side, each with its own drift along y.
+    halos : 3-D float32 `~numpy.ndarray`, shape (number, rows, columns), optional
+        Shapes of faint light around large sources, on a coarse grid over the frame:
+        see `webbmosaic.science.halos.halo_shapes`.
 
     Returns
     -------
     sky : 2-D float32 `~numpy.ndarray`, shape (ny, nx)
-        The smooth sky, pedestal and gradients included, drifts excluded.
+        The smooth sky, pedestal and gradients and halos included, drifts excluded.
     """
     ny, nx = data.shape
     rows, cols = _blocks(ny, 1), _blocks(nx, outputs)
     top, bottom = np.zeros((rows, cols)), np.zeros((rows, cols))
     _block_sums(data, weight, top, bottom)
     waves = (_waves(ny, rows), _waves(nx, cols))
+    if halos is None:
+        halos = np.zeros((0, 1, 1), np.float32)
     terms = _terms(rows, cols, waves, outputs)
+    terms = _with_halos(terms, [interpolated(halo, (rows, cols)) for halo in halos])
     levels = _solve(terms, top.ravel(), bottom.ravel())
     common = levels[terms.group // 100 == 1]
+    glow = np.tensordot(levels[levels.size - len(halos) :], halos, axes=1)
     levels = levels[: waves[0] * waves[1]]
     if _is_drift(levels[waves[1]], levels[1], common):
         levels[waves[1]] = 0
     sky = _cosines(ny, waves[0]) @ levels.reshape(waves) @ _cosines(nx, waves[1]).T
-    return sky.astype(np.float32)
+    sky = sky.astype(np.float32)
+    if len(halos):
+        sky += interpolated(glow.astype(np.float32), (ny, nx))
+    return sky
+
+
+def _with_halos(terms: _Terms, halos: list[FloatArray]) -> _Terms:
+    """Add the light around large sources to the terms of a fit."""
+    if not halos:
+        return terms
+    values = np.array([halo.ravel() for halo in halos], np.float64).T
+    group = np.full(len(halos), 400)
+    return _Terms(
+        np.hstack([terms.values, values]), np.concatenate([terms.group, group])
+    )
 
 
 def _is_drift(rise: float, across: float, common: Floats) -> bool:

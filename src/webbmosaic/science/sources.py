@@ -148,7 +148,7 @@ def local_background(image: FloatArray, good: Mask, *, box: int = 128) -> FloatA
     means, counts = _binned(image, good)
     mesh = _box_medians(means, counts, max(1, box // _BIN))
     mesh = ndimage.median_filter(mesh, 5, mode="nearest")
-    return _interpolated(mesh, image.shape)
+    return interpolated(mesh, image.shape)
 
 
 def _detect(
@@ -286,8 +286,22 @@ def _nearest(mesh: FloatArray) -> FloatArray:
     return np.asarray(mesh[tuple(where)], np.float32)
 
 
-def _interpolated(mesh: FloatArray, shape: tuple[int, int]) -> FloatArray:
-    """Interpolate box values linearly to every pixel."""
+def interpolated(mesh: FloatArray, shape: tuple[int, int]) -> FloatArray:
+    """
+    Interpolate values of boxes linearly to every pixel.
+
+    Parameters
+    ----------
+    mesh : 2-D float32 `~numpy.ndarray`
+        Values at the centres of boxes that share a frame out evenly.
+    shape : tuple of int
+        Rows and columns of the frame.
+
+    Returns
+    -------
+    image : 2-D float32 `~numpy.ndarray`, shape ``shape``
+        The values, continued linearly at the edges.
+    """
     ny, nx = shape
     y = (np.arange(ny) + 0.5) / ny * mesh.shape[0] - 0.5
     x = (np.arange(nx) + 0.5) / nx * mesh.shape[1] - 0.5

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
+from webbmosaic.science.halos import halo_shapes
 from webbmosaic.science.readout_noise import (
     Readout,
     as_streams,
@@ -228,7 +229,7 @@ def solve(frame: Frame, sources: Mask | None) -> tuple[State, Mask]:
         )
         blocked = _without_bright_stripes(frame, mask | clipped)
         weight = frame.quality * ~blocked
-        state = _fitted(frame, weight, levels, sweeps)
+        state = _fitted(frame, weight, levels, sweeps, halo_shapes(mask))
         levels = state.levels
         image = state.residual + state.sky
         clipped = np.abs(state.residual) > options.clip
@@ -277,13 +278,17 @@ def _without_galaxies(levels: FloatArray) -> FloatArray:
 
 
 def _fitted(
-    frame: Frame, weight: FloatArray, levels: dict[str, LineLevels], sweeps: int
+    frame: Frame,
+    weight: FloatArray,
+    levels: dict[str, LineLevels],
+    sweeps: int,
+    halos: FloatArray,
 ) -> State:
     """Back-fit all parts with given weights."""
     residual = frame.values.copy()
     for name, lines in frame.lines.items():
         subtract_lines(residual, levels[name].profile, lines)
-    sky = slow_sky(residual, weight, len(frame.readout.outputs))
+    sky = slow_sky(residual, weight, len(frame.readout.outputs), halos=halos)
     residual -= sky
     rows, error = row_noise(residual, weight, frame.readout)
     if not frame.options.rows:
