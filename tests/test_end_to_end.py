@@ -1,0 +1,171 @@
+"""The main job: raw ramps to a mosaic that agrees with the truth, and again dully."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from commands import typed
+from webbmosaic.files.ledger import read_record
+from webbmosaic.report.truth import compare_with_truth, read_truth
+
+GROUP = "jw09901_obs001_NIRCAM_F444W"
+REAL = Path(__file__).parents[2] / "shared" / "data" / "niriss_sub80"
+
+
+@pytest.fixture(scope="module")
+def reduced(raw, crds, tmp_path_factory):
+    """Four dithers, reduced to a mosaic in one go."""
+    work = tmp_path_factory.mktemp("reduced")
+    typed("prepare", raw / "mastDownload", "-C", work)
+    catalogue = ("--abs-refcat", raw / "reference_stars.ecsv")
+    done = typed("run", "-C", work, "-j", 2, *catalogue, env=crds)
+    return work, done
+
+
+def again(work, raw, crds, *more):
+    catalogue = ("--abs-refcat", raw / "reference_stars.ecsv")
+    return typed("run", "-C", work, "-j", 2, *catalogue, *more, env=crds).stdout
+
+
+def mosaic_of(work):
+    return work / "calibrated3_mosaic" / GROUP / f"{GROUP}_i2d.fits"
+
+
+def test_every_product_is_there(reduced):
+    work, done = reduced
+    assert len(list(work.glob("jw*/calibrated1_rates/*_rate.fits"))) == 4
+    assert len(list(work.glob("jw*/calibrated2_cals/*_cal.fits"))) == 4
+    beside = {p.name for p in mosaic_of(work).parent.iterdir()}
+    expected = {
+        f"{GROUP}_i2d.fits",
+        f"{GROUP}_cat.ecsv",
+        f"{GROUP}_segm.fits",
+        "asn.json",
+    }
+    assert expected <= beside
+    assert "stage3: 1 done" in done.stdout
+
+
+def test_the_pipeline_talks_to_its_logs_only(reduced):
+    work, done = reduced
+    assert "INFO" not in done.stdout + done.stderr
+    for log in work.glob("jw*/logs/stage1.log"):
+        assert "Step ramp_fit done" in log.read_text()
+
+
+def test_running_again_is_dull(reduced, raw, crds):
+    said = again(reduced[0], raw, crds)
+    assert said.strip() == "nothing to do: all 9 products are current"
+
+
+def test_a_changed_setting_redoes_what_depends_on_it(reduced, raw, crds):
+    said = again(reduced[0], raw, crds, "--dry-run", "--set", "outliers.maskpt=0.5")
+    stale = [line for line in said.splitlines() if "current" not in line]
+    assert stale == [f"stage3  {GROUP}  settings changed (outliers.maskpt: 0.7 to 0.5)"]
+
+
+def test_the_flat_is_applied_once_and_errors_follow(reduced):
+    for path in reduced[0].glob("jw*/calibrated2_cals/*_cal.fits"):
+        with fits.open(path) as hdus:
+            assert hdus[0].header["S_FLAT"] == "COMPLETE"
+            parts = [hdus[f"VAR_{n}"].data for n in ("POISSON", "RNOISE", "FLAT")]
+            good = (hdus["DQ"].data & 1) == 0
+            np.testing.assert_allclose(
+                hdus["ERR"].data[good] ** 2, sum(parts)[good], rtol=1e-3
+            )
+
+
+def test_the_sky_is_recorded_and_gone(reduced):
+    for path in reduced[0].glob("jw*/state/stage2.json"):
+        sky = read_record(path).numbers["sky"]
+        assert 0.2 < sky["level"] < 0.4  # MJy / sr; 0.25 was planted, and faint light
+        cal = next(path.parents[1].glob("calibrated2_cals/*_cal.fits"))
+        with fits.open(cal) as hdus:
+            assert hdus[0].header["BKGSUB"] is True
+            assert hdus[0].header["BKGLEVEL"] == pytest.approx(sky["level"])
+
+
+def test_alignment_is_reported(reduced):
+    record = read_record(mosaic_of(reduced[0]).parent / "state" / "stage3.json")
+    found = record.numbers["alignment"]
+    assert len(found) == 4
+    for one in found:
+        assert one["status"] == "COMPLETE"
+        assert one["matches"] >= 4
+        assert one["residual_mas"] < 6
+        assert np.hypot(*one["shift_mas"]) > 10  # the planted pointing error of a visit
+
+
+def test_the_mosaic_agrees_with_the_truth(reduced, raw):
+    """Small frames hold few stars: wider than what full frames must reach."""
+    found = compare_with_truth(mosaic_of(reduced[0]), read_truth(raw / "truth.ecsv"))
+    assert found.stars >= 5
+    assert abs(found.flux) < 2
+    assert found.flux_mad < 2.5
+    assert np.hypot(found.ra, found.dec) < 3
+    assert found.position_mad < 3
+
+
+def test_the_tables(reduced):
+    folder = reduced[0] / "calibrated3_mosaic"
+    with (folder / "list_obs.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [r["filter"] for r in rows] == ["F444W"] * 4
+    assert list(rows[0])[:4] == ["program", "obs_num", "target_group", "target_name"]
+    listing = json.loads((folder / "mosaic_info_table.json").read_text())
+    assert len(listing[str(mosaic_of(reduced[0]))]) == 4
+    out = (folder / "mosaic_info_table.out").read_text().split()
+    assert out == [str(mosaic_of(reduced[0]))]
+    assert (folder / "mosaic_info_table.txt").read_text().startswith("# program")
+
+
+def test_the_report(reduced, raw):
+    truth = raw / "truth.ecsv"
+    said = typed("report", "-C", reduced[0], "--truth", truth).stdout
+    page = (reduced[0] / "report" / "index.html").read_text()
+    assert GROUP in said
+    assert GROUP in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert len(list((reduced[0] / "report").rglob("*.png"))) >= 9
+
+
+def test_one_step_on_one_file(reduced, crds, tmp_path):
+    rate = next(reduced[0].glob("jw*/calibrated1_rates/*_rate.fits"))
+    out = tmp_path / rate.name
+    before = rate.read_bytes()
+    said = typed("step", "stripes", rate, "-o", out, env=crds).stdout
+    assert "rms_after" in said
+    assert out.exists()
+    assert rate.read_bytes() == before
+    assert (
+        "there is no step 'stripe'"
+        in typed("step", "stripe", rate, env=crds, check=2).stderr
+    )
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real NIRISS exposures are not there")
+def test_a_real_star_is_round_and_single(tmp_path):
+    cals = sorted(REAL.glob("jw01093014001*_cal.fits"))
+    out = tmp_path / "star_i2d.fits"
+    typed("mosaic", *cals, "-o", out, "--exp-type", "NIS_AMI")
+    image = np.nan_to_num(fits.getdata(out, "SCI"))
+    y, x = np.unravel_index(image.argmax(), image.shape)
+    core = image[y - 2 : y + 3, x - 2 : x + 3]
+    rows, columns = np.mgrid[-2:3, -2:3]
+    xx, yy = ((core * m).sum() / core.sum() for m in (columns**2, rows**2))
+    assert xx / yy == pytest.approx(1, abs=0.1)
+    others = image.copy()
+    others[y - 3 : y + 4, x - 3 : x + 4] = 0
+    assert others.max() < 0.5 * image.max()
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real NIRISS exposures are not there")
+def test_another_exposure_type_is_refused_unless_accepted(tmp_path):
+    cal = next(REAL.glob("*_cal.fits"))
+    done = typed("mosaic", cal, "-o", tmp_path / "x_i2d.fits", check=2)
+    assert "accept it with --exp-type NIS_AMI" in done.stderr
+    assert not list(tmp_path.iterdir())
