@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -37,45 +38,58 @@ class _Command(click.Command):
     show_default=True,
     help="Subarrays of 5 to 56 arcsec, or full frames.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Of everything.")
-@click.option("--no", "without", metavar="EFFECT", multiple=True, help="Leave one out.")
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="Of all random numbers."
+)
+@click.option(
+    "--no", "without", metavar="EFFECT", multiple=True, help="Leave this effect out."
+)
 @click.option("--only", metavar="EFFECT", multiple=True, help="Leave all others out.")
 @click.option(
-    "--filter", "filters", metavar="NAME", multiple=True, help="F200W, F444W, F770W."
+    "--filter", "filters", metavar="NAME", multiple=True, help="Simulate this filter."
 )
-@click.option("--detector", "detectors", metavar="NAME", multiple=True, help="NRCB4...")
+@click.option(
+    "--detector",
+    "detectors",
+    metavar="NAME",
+    multiple=True,
+    help="Simulate this detector.",
+)
 @click.option(
     "--visits",
     type=click.IntRange(1, 999),
     default=2,
     show_default=True,
-    help="Per observation.",
+    help="Visits of each observation.",
 )
 @click.option(
     "--dithers",
     type=click.IntRange(1, 99999),
     default=2,
     show_default=True,
-    help="Per visit.",
+    help="Dithers of each visit.",
 )
-@click.option("--groups", "ngroups", type=click.IntRange(2, 500), help="In each ramp.")
+@click.option(
+    "--groups", "ngroups", type=click.IntRange(2, 500), help="Groups in each ramp."
+)
 @click.option(
     "-j",
-    "--jobs",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Detectors at once.",
+    "--processes",
+    type=click.IntRange(min=1),
+    default=lambda: len(os.sched_getaffinity(0)),
+    show_default="all cores",
+    metavar="N",
+    help="How many detectors to simulate at once.",
 )
 def simulate(
     folder: Path,
     *,
-    jobs: int,
+    processes: int,
     without: tuple[str, ...],
     only: tuple[str, ...],
     **options: object,
 ) -> None:
-    r"""Simulate raw exposures of which everything is known.
+    """Simulate raw exposures of which everything is known.
 
     Writes into DIR a programme of NIRCam and MIRI exposures as MAST would deliver them,
     the CRDS references they need, wisp templates, and the truth: the sky
@@ -85,10 +99,10 @@ def simulate(
 
     \b
     Then:
-        source DIR/environment.sh
-        webbmosaic prepare DIR/mastDownload -C WORK
-        webbmosaic run -C WORK
-    """
+      . DIR/environment.sh
+      webbmosaic prepare DIR/mastDownload -C WORK
+      webbmosaic run -C WORK --abs-refcat DIR/reference_stars.ecsv
+    """  # noqa: D301 - the \b is for click
     if without and only:
         msg = "give --no or --only, not both"
         raise click.UsageError(msg)
@@ -101,7 +115,7 @@ def simulate(
     program = make_program(**chosen, effects=effects)  # type: ignore[arg-type]
     total = 1 + sum(1 for _ in exposures(program))
     with _Progress(total) as progress:
-        carry_out(folder, program, jobs=jobs, report=progress.tell)
+        carry_out(folder, program, jobs=processes, report=progress.tell)
     if progress.made:
         click.echo(f"made {progress.made}, kept {progress.kept} of {total} in {folder}")
     else:
