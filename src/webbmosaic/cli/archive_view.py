@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from webbmosaic.archives.surveys import Survey
 
 __all__ = [
+    "Listing",
     "Progress",
     "all_exposures",
     "counted",
@@ -30,6 +32,9 @@ __all__ = [
     "show_failures",
     "show_plan",
 ]
+
+#: Rows above which framing a table takes longer than reading it is worth.
+_LONG = 1000
 
 
 def in_bytes(size: float) -> str:
@@ -80,34 +85,72 @@ def counted(items: Sequence[object], what: str) -> str:
     return f"{len(items)} {what}" + ("" if len(items) == 1 else "s")
 
 
-def show(table: Table) -> None:
-    """Print a table, never cut when it goes to a file or pipe."""
-    from rich.console import Console
+@dataclass
+class Listing:
+    """
+    Rows of text under headings.
 
-    # Without a terminal rich would cut the columns to 80 characters.
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(table)
+    Attributes
+    ----------
+    columns : tuple of str
+        The headings.
+    right : tuple of str
+        Those of numbers.
+    rows : list of list of str
+        The cells.
+    """
+
+    columns: tuple[str, ...]
+    right: tuple[str, ...] = ()
+    rows: list[list[str]] = field(default_factory=list)
+
+    def add(self, *cells: object) -> None:
+        """Add a row."""
+        self.rows.append([str(cell) for cell in cells])
 
 
-def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+def show(listing: Listing) -> None:
+    """
+    Print a table: framed on a terminal, plain in pipes and files and when it is long.
+
+    Parameters
+    ----------
+    listing : Listing
+        The table.
+    """
+    if sys.stdout.isatty() and len(listing.rows) <= _LONG:
+        from rich.console import Console
+
+        Console().print(_framed(listing))
+    else:
+        click.echo("\n".join(_plain(listing)))
+
+
+def _framed(listing: Listing) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        justify: Any = "right" if column in right else "left"
+    for column in listing.columns:
+        justify: Any = "right" if column in listing.right else "left"
         table.add_column(column, justify=justify, overflow="fold")
+    for row in listing.rows:
+        # What the archive wrote is text, not markup.
+        table.add_row(*map(Text, row))
     return table
 
 
-def _add(table: Table, *cells: object) -> None:
-    """Add a row; what the archive wrote is text, not markup."""
-    from rich.text import Text
+def _plain(listing: Listing) -> Iterator[str]:
+    everything = [list(listing.columns), *listing.rows]
+    widths = [max(map(len, column)) for column in zip(*everything, strict=True)]
+    signs = [">" if column in listing.right else "<" for column in listing.columns]
+    for row in everything:
+        cells = zip(row, signs, widths, strict=True)
+        yield "  ".join(f"{cell:{sign}{width}}" for cell, sign, width in cells).rstrip()
 
-    table.add_row(*(Text(str(cell)) for cell in cells))
 
-
-def grouped_exposures(exposures: Sequence[Exposure]) -> Table:
+def grouped_exposures(exposures: Sequence[Exposure]) -> Listing:
     """
     Sum up exposures: a row for each observation, instrument and filter.
 
@@ -118,28 +161,27 @@ def grouped_exposures(exposures: Sequence[Exposure]) -> Table:
 
     Returns
     -------
-    table : `~rich.table.Table`
+    listing : Listing
     """
     groups: dict[tuple[str, ...], list[Exposure]] = defaultdict(list)
     for one in exposures:
         filters = " ".join(one.elements)
         key = (one.program, one.observation, one.instrument, filters, one.exposure_type)
         groups[key].append(one)
-    table = _table(
-        *("Program", "Obs", "Instrument", "Filters", "Type", "Exposures", "Seconds"),
-        *("Start", "Target", "Access"),
-        right=("Exposures", "Seconds"),
+    columns = (
+        "Program Obs Instrument Filters Type Exposures Seconds Start Target Access"
     )
+    listing = Listing(tuple(columns.split()), right=("Exposures", "Seconds"))
     for group, members in sorted(groups.items()):
         seconds = sum(one.duration for one in members)
         start = min(one.date for one in members)[:10]
         access = "/".join(sorted({one.access for one in members}))
         target = members[0].target
-        _add(table, *group, len(members), f"{seconds:.0f}", start, target, access)
-    return table
+        listing.add(*group, len(members), f"{seconds:.0f}", start, target, access)
+    return listing
 
 
-def all_exposures(exposures: Sequence[Exposure]) -> Table:
+def all_exposures(exposures: Sequence[Exposure]) -> Listing:
     """
     List exposures, a row each.
 
@@ -150,21 +192,18 @@ def all_exposures(exposures: Sequence[Exposure]) -> Table:
 
     Returns
     -------
-    table : `~rich.table.Table`
+    listing : Listing
     """
-    table = _table(
-        *("Exposure", "Instrument", "Filters", "Type", "Start", "Seconds"),
-        *("Target", "Access", "Public"),
-        right=("Seconds",),
-    )
+    columns = "Exposure Instrument Filters Type Start Seconds Target Access Public"
+    listing = Listing(tuple(columns.split()), right=("Seconds",))
     for one in exposures:
         kind = (one.instrument, " ".join(one.elements), one.exposure_type)
         rest = (one.target, one.access, one.release)
-        _add(table, one.name, *kind, one.date, f"{one.duration:.0f}", *rest)
-    return table
+        listing.add(one.name, *kind, one.date, f"{one.duration:.0f}", *rest)
+    return listing
 
 
-def listed_products(products: Sequence[Product]) -> Table:
+def listed_products(products: Sequence[Product]) -> Listing:
     """
     List files, a row each.
 
@@ -175,18 +214,18 @@ def listed_products(products: Sequence[Product]) -> Table:
 
     Returns
     -------
-    table : `~rich.table.Table`
+    listing : Listing
     """
     columns = ("File", "Size", "Level", "Kind", "Filters", "Access")
-    table = _table(*columns, right=("Size",))
+    listing = Listing(columns, right=("Size",))
     for one in products:
         size = in_bytes(one.size) if one.size else "?"
         filters = " ".join(one.elements)
-        _add(table, one.name, size, one.level, one.kind, filters, one.access)
-    return table
+        listing.add(one.name, size, one.level, one.kind, filters, one.access)
+    return listing
 
 
-def listed_surveys(surveys: Mapping[str, Survey]) -> Table:
+def listed_surveys(surveys: Mapping[str, Survey]) -> Listing:
     """
     List the surveys known by name.
 
@@ -197,12 +236,12 @@ def listed_surveys(surveys: Mapping[str, Survey]) -> Table:
 
     Returns
     -------
-    table : `~rich.table.Table`
+    listing : Listing
     """
-    table = _table("Survey", "Programs", "Source")
+    listing = Listing(("Survey", "Programs", "Source"))
     for name, survey in surveys.items():
-        _add(table, name, " ".join(survey.programs), survey.source)
-    return table
+        listing.add(name, " ".join(survey.programs), survey.source)
+    return listing
 
 
 def show_plan(items: Sequence[Item], folder: Path, *, every: bool) -> None:
@@ -220,11 +259,11 @@ def show_plan(items: Sequence[Item], folder: Path, *, every: bool) -> None:
     """
     wanted = [item for item in items if item.reason]
     if every and wanted:
-        table = _table("File", "Size", "Why", right=("Size",))
+        listing = Listing(("File", "Size", "Why"), right=("Size",))
         for item in wanted:
             size = in_bytes(item.product.size) if item.product.size else "?"
-            _add(table, item.target.relative_to(folder), size, item.reason)
-        show(table)
+            listing.add(item.target.relative_to(folder), size, item.reason)
+        show(listing)
     total = in_bytes(sum(item.product.size or 0 for item in items))
     missing = in_bytes(sum(item.missing for item in wanted))
     click.echo(

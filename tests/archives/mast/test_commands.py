@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from webbmosaic.archives.download import LAYOUT
 from webbmosaic.cli.archive import download, query
+from webbmosaic.cli.archive_view import Listing, show
 from webbmosaic.errors import ArchiveError, UsageError
 
 DATASET = "jw01345002001_14201_00001_nrcb4"
@@ -44,7 +45,7 @@ def lines(result):
 def test_exposures_are_summed_up(ceers):
     result = call(query, "CEERS")
     assert result.exit_code == 0
-    assert lines(result)[2][:6] == [
+    assert lines(result)[1][:6] == [
         "01345",
         "002",
         "NIRCAM",
@@ -200,6 +201,18 @@ def test_a_traceback_would_not_show_the_token(ceers, tmp_path, monkeypatch):
     texts = [p.read_text() for p in tmp_path.rglob("*.json*")]
     assert texts
     assert not any("very-secret" in text for text in texts)
+
+
+def test_tables_are_framed_on_a_terminal(monkeypatch, capsys):
+    listing = Listing(("Name", "Number"), right=("Number",), rows=[["[b]x[/b]", "1"]])
+    show(listing)
+    plain = capsys.readouterr().out
+    assert plain == "Name      Number\n[b]x[/b]       1\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    show(listing)
+    framed = capsys.readouterr().out
+    assert "[b]x[/b]" in framed
+    assert "─" in framed
 
 
 def test_the_surveys_are_listed():
