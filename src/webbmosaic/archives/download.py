@@ -277,12 +277,13 @@ def _check_room(folder: Path, missing: int) -> None:
 def _pool(streams: int, stop: threading.Event) -> Iterator[ThreadPoolExecutor]:
     """Make threads that end soon when the user has had enough."""
     pool = ThreadPoolExecutor(streams, thread_name_prefix="download")
+    finished = False
     try:
         yield pool
-    except BaseException:
-        stop.set()
-        raise
+        finished = True
     finally:
+        if not finished:
+            stop.set()
         pool.shutdown(cancel_futures=stop.is_set())
 
 
