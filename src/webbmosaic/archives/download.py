@@ -32,8 +32,8 @@ __all__ = ["Item", "Outcome", "Record", "download", "plan", "read_records"]
 STREAMS = 4
 #: Where downloads lie below the folder given, as astroquery and the portal have it.
 LAYOUT = Path("mastDownload", "JWST")
-#: Bytes to leave free on the disk.
-_SPARE = 100_000_000
+#: Bytes to leave free on the disk, and more for the corners of large downloads.
+_SPARE = 1_000_000
 #: Files in a row that found no archive, after which it is taken to be down.
 _DOWN = 8
 
@@ -265,7 +265,7 @@ def _check_room(folder: Path, missing: int) -> None:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    if missing and missing + _SPARE > free:
+    if missing and 1.01 * missing + _SPARE > free:
         msg = (
             f"The files need {missing / 1e9:.2f} GB and the disk has"
             f" {free / 1e9:.2f} GB free. Make room, or choose another --download-dir"

@@ -110,12 +110,19 @@ class Part:
             target.parent.mkdir(parents=True, exist_ok=True)
             stream = _lock(part_path(target), source.name)
         part = cls(stream, target, source)
-        with stream:
+        try:
             part._resume()
-            try:
-                yield part
-            finally:
-                part._save()
+            yield part
+        finally:
+            part._close()
+
+    def _close(self) -> None:
+        """Keep what is there, and let others have it."""
+        try:
+            self._save()
+        finally:
+            with _disk(self.source.name):
+                self._stream.close()
 
     def _resume(self) -> None:
         """Trust what the journal can vouch for, byte by byte; nothing else."""
@@ -169,8 +176,9 @@ class Part:
         if self._finished:
             return
         if self.length == 0:
-            self._journal.unlink(missing_ok=True)
-            self._path.unlink(missing_ok=True)
+            with _disk(self.source.name):
+                self._journal.unlink(missing_ok=True)
+                self._path.unlink(missing_ok=True)
             return
         text = json.dumps(
             {

@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -306,12 +307,27 @@ def test_stale_sizes_are_no_reason_to_stop(mast, tmp_path):
 
 def test_the_disk_is_looked_at_first(mast, tmp_path, monkeypatch):
     fill(mast, 1)
-    usage = module.shutil.disk_usage(tmp_path)._replace(free=100_010_000)
+    usage = module.shutil.disk_usage(tmp_path)._replace(free=1_010_000)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(StorageError, match="--download-dir"):
         run(mast, tmp_path / "new" / "folder")
     assert not (tmp_path / "new").exists()
     assert not mast.holdings.paths("/search/jwst/api/v0.1/retrieve")
+
+
+def test_a_disk_that_fills_up_stops_everything(mast, tmp_path):
+    fill(mast, 30, size=100_000)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        outcomes = run(mast, tmp_path, streams=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "cannot be written (File too large)" in str(outcomes[0].error)
+    assert sum("because others failed" in str(o.error) for o in outcomes) > 20
+    assert finished(tmp_path) == []
+    assert {o.error for o in run(mast, tmp_path)} == {None}
+    assert wrong_files(mast, tmp_path) == leftovers(tmp_path) == []
 
 
 def test_a_folder_that_cannot_be_made_stops_with_a_sentence(mast, tmp_path):
