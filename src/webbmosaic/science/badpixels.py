@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from webbmosaic.science.sources import source_mask
+
 __all__ = ["BadPixels", "find_bad_pixels"]
 
 FloatArray = npt.NDArray[np.float32]
@@ -31,8 +33,8 @@ class BadPixels:
     Attributes
     ----------
     hot, warm, low, unstable : 2D bool `~numpy.ndarray`, shape (ny, nx)
-        Always far too bright; always too bright; always too faint; now and then both,
-        or bright in one half of the pointings only. No pixel is in two of them.
+        Mostly far too bright; too bright; too faint; deviating in half of the pointings
+        or more, but not alike. No pixel is in two of them.
     pointings : int
         How many pointings took part.
     """
@@ -73,8 +75,7 @@ def find_bad_pixels(
     hot : float, optional
         From this median deviation on, a pixel is called hot instead of warm.
     share : float, optional
-        In which part of its pointings a bad pixel deviates; of unstable ones, whose
-        deviations differ, half of it.
+        In which part of its pointings a bad pixel deviates, to the same side.
     min_pointings : int, optional
         With data in fewer, nothing is said about a pixel.
 
@@ -118,16 +119,14 @@ class _Tally:
     def judge(self, share: float, min_pointings: int) -> BadPixels:
         known = self.seen >= min_pointings
         most = np.ceil(share * self.seen)
-        some = np.maximum(np.ceil(share / 2 * self.seen), 3)
+        half = np.maximum(np.ceil(0.5 * self.seen), 3)
         bright = known & (self.high >= most)
         faint = known & (self.low >= most) & ~bright
-        both = (self.high + self.low >= some) & (self.low > 0) & (self.high > 0)
-        often = (self.high >= some) | both
         return BadPixels(
             hot=bright & (self.far >= most),
             warm=bright & (self.far < most),
             low=faint,
-            unstable=known & often & ~bright & ~faint,
+            unstable=known & (self.high + self.low >= half) & ~bright & ~faint,
             pointings=self.pointings,
         )
 
@@ -152,7 +151,12 @@ def _deviation(
     if not seen.any():
         return np.zeros(data.shape, np.float32), seen
     filled = np.where(seen, data, np.median(data[seen])).astype(np.float32)
-    apart = filled - ndimage.median_filter(filled, 5)
+    around = ndimage.median_filter(filled, 5)
+    # A single pixel leaves no trace in the median: what shows there is the sky's.
+    seen &= ~source_mask(around, seen)
+    if not seen.any():
+        return np.zeros(data.shape, np.float32), seen
+    apart = filled - around
     noise = _MAD_TO_SIGMA * float(np.median(np.abs(apart[seen])))
     sigma = np.maximum(np.where(seen, err, 1), noise)
     return np.where(seen, apart / sigma, 0).astype(np.float32), seen

@@ -109,10 +109,10 @@ def find_fixed_residuals(
 
     Notes
     -----
-    In each frame sources are masked twice: compact ones in the frame, then, in what
-    differs from the median of the frames, extended ones as well, so that fixed light
-    itself is not taken for a source. A residual must show in the median over the
-    frames, and with the same sign in three frames out of four.
+    The median of the frames is a first guess of what is fixed; sources are then masked
+    in what differs from it, so that fixed light is not taken for a source. A residual
+    must show in the median over the masked frames, and with the same sign in seven
+    frames out of ten. The frames have to be dithered, else the sky is fixed, too.
     """
     if count < 3:
         msg = f"fixed residuals need 3 exposures or more, not {count}"
@@ -141,27 +141,13 @@ def _residual(
     """Means over bins of a frame without sky and sources; NaN where nothing is left."""
     good = usable & np.isfinite(data)
     values = np.where(good, data, 0).astype(np.float32)
-    if fixed is None:
-        sources = _compact(values, good)
-    else:
-        sources = source_mask(values - fixed, good)
-    free = good & ~sources
+    free = good if fixed is None else good & ~source_mask(values - fixed, good)
     means, seen = _means(values, free)
     enough = seen > 0.25
     if not enough.any():
         return np.full(means.shape, np.nan, np.float32)
     sky = _plane(means if fixed is None else means - _means(fixed, free)[0], enough)
     return np.where(enough, means - sky, np.nan).astype(np.float32)
-
-
-def _compact(values: FloatArray, good: BoolArray) -> BoolArray:
-    """Stars and small galaxies, above the median of their neighbourhood."""
-    means, seen = _means(values, good)
-    around = ndimage.median_filter(np.where(seen > 0, means, np.nanmedian(means)), 9)
-    apart = means - around
-    noise = _MAD_TO_SIGMA * np.median(np.abs(apart[seen > 0]))
-    hit = ndimage.maximum_filter(apart > 3 * noise, 3)
-    return _enlarged(hit.astype(np.float32), values.shape) > 0.5
 
 
 def _plane(means: FloatArray, seen: BoolArray) -> FloatArray:

@@ -87,25 +87,32 @@ def find_snowballs(
     spreads, and so is one whose saturated area goes on growing: neither is reported.
     """
     if jump.shape != saturated.shape or jump.ndim not in (3, 4):
-        msg = f"jump {jump.shape} and saturated {saturated.shape} should be alike, 3D or 4D"
+        msg = (
+            f"jump {jump.shape}, saturated {saturated.shape}: want one shape, 3D or 4D"
+        )
         raise ValueError(msg)
     if jump.ndim == 3:
         jump, saturated = jump[None], saturated[None]
-    found = []
-    for integration, (jumps, full) in enumerate(zip(jump, saturated, strict=True)):
-        for group in range(1, len(jumps)):
-            for area in _events(jumps[group], full[group] & ~full[group - 1], min_area):
-                core = (
-                    full[(group, *area.box)] & ~full[(group - 1, *area.box)] & area.mask
-                )
-                size = int(np.count_nonzero(core))
-                if core_required and size < min_core:
-                    continue
-                if area.roundness < roundness or _is_star(area, full, group, size):
-                    continue
-                radius = float(np.sqrt(area.mask.sum() / np.pi))
-                found.append(Snowball(*area.centre, radius, size, group, integration))
-    return found
+    return [
+        Snowball(*area.centre, area.radius, core, group, integration)
+        for integration in range(len(jump))
+        for group, area, core in _new_events(
+            jump[integration], saturated[integration], min_area
+        )
+        if area.roundness >= roundness and not (core_required and core < min_core)
+    ]
+
+
+def _new_events(
+    jump: BoolArray, full: BoolArray, min_area: float
+) -> Iterator[tuple[int, _Area, int]]:
+    """Group, area and size of the core of all events of a ramp that are no star."""
+    for group in range(1, len(jump)):
+        new = full[group] & ~full[group - 1]
+        for area in _events(jump[group] | new, min_area):
+            core = int(np.count_nonzero(new[area.box] & area.mask))
+            if not _is_star(area, full, group, core):
+                yield group, area, core
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,10 @@ class _Area:
         return float(y.mean()) + self.box[0].start, float(x.mean()) + self.box[1].start
 
     @property
+    def radius(self) -> float:
+        return float(np.sqrt(np.count_nonzero(self.mask) / np.pi))
+
+    @property
     def roundness(self) -> float:
         """The worse of the axis ratio and the filling of the ellipse."""
         y, x = np.nonzero(self.mask)
@@ -130,9 +141,8 @@ class _Area:
         return float(min(small / large, len(y) / (4 * np.pi * small * large)))
 
 
-def _events(jump: BoolArray, new: BoolArray, min_area: float) -> Iterator[_Area]:
+def _events(hit: BoolArray, min_area: float) -> Iterator[_Area]:
     """Areas that jumped or saturated in a group, their holes filled."""
-    hit = jump | new
     labels, _ = ndimage.label(hit, np.ones((3, 3)))
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
         if (box[0].stop - box[0].start) * (box[1].stop - box[1].start) < min_area:

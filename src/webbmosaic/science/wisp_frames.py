@@ -301,8 +301,9 @@ def smooth_at_noise(image: FloatArray, weight: FloatArray) -> FloatArray:
     Notes
     -----
     The image is split into bands between Gaussians of 1, 2, 4, ... pixels; each is
-    multiplied by the share of its local power that is not noise (a Wiener filter; the
-    noise in each band follows from the weights and the kernels).
+    multiplied by the share of its local power that is not noise (a Wiener filter). The
+    noise in each band follows from the weights and the kernels, and is no less than the
+    power in the emptiest quarter of the frame: of noise that is not white.
     """
     good = (weight > 0).astype(np.float32)
     variance = np.where(weight > 0, 1 / np.where(weight > 0, weight, 1), 0)
@@ -314,10 +315,17 @@ def smooth_at_noise(image: FloatArray, weight: FloatArray) -> FloatArray:
         level = _blur(np.where(weight > 0, image, 0).astype(np.float32), wide) / share
         band = np.where(weight > 0, last - level, 0) if narrow == 0 else last - level
         power = _blur(np.square(band), 3 * wide)
-        noise = variance * np.float32(_band_noise(narrow, wide))
-        total += band * np.clip(1 - noise / np.maximum(power, 1e-30), 0, 1)
+        noise = np.maximum(variance * np.float32(_band_noise(narrow, wide)), 1e-30)
+        # A quarter of a frame or more is empty: its power is noise, white or not.
+        empty = np.percentile((power / noise)[weight > 0], 25) if good.any() else 1.0
+        noise *= max(1.0, float(empty) / _QUARTER)
+        total += band * np.clip(1 - 1.3 * noise / np.maximum(power, 1e-30), 0, 1)
         last, narrow = level, wide
     return total + last
+
+
+#: The lowest quarter of the local power of noise, over its mean.
+_QUARTER = 0.85
 
 
 def _band_noise(narrow: float, wide: float) -> float:

@@ -35,6 +35,9 @@ Frame = tuple[FloatArray, BoolArray]
 #: A wisp is where the template, smoothed, exceeds this share of its peak.
 _FAINTEST = 0.1
 
+#: How far the peak of a template is above its noise over 8 pixels, at least.
+_VISIBLE = 5.0
+
 #: Sources of more than _LARGE pixels are grown by this share of their radius.
 _LARGE, _GROWTH, _COARSE = 5000, 0.6, 8
 
@@ -49,7 +52,7 @@ class WispTemplate:
     Attributes
     ----------
     template : 2D float32 `~numpy.ndarray`, shape (ny, nx)
-        Peak about 1, 0 away from wisps, NaN where no exposure has data.
+        Peak about 1, 0 away from wisps, NaN where there are no data near.
     weight : 2D float32 `~numpy.ndarray`, shape (ny, nx)
         Inverse variance of the template before it was smoothed.
     amplitudes : float64 `~numpy.ndarray`, shape (n,)
@@ -104,7 +107,8 @@ def build_wisp_template(
     weight, amplitudes = np.zeros_like(template), np.zeros(count)
     for _ in range(rounds):
         template, weight, amplitudes = _improved(read, template, outputs, count)
-    template[weight == 0] = np.nan
+    seen = ndimage.gaussian_filter((weight > 0).astype(np.float32), 4.0, truncate=2)
+    template[seen < 0.1] = np.nan
     return WispTemplate(template, weight, amplitudes)
 
 
@@ -149,7 +153,7 @@ def _improved(
 ) -> tuple[FloatArray, FloatArray, npt.NDArray[np.float64]]:
     """Fit the template to every frame, then average the frames anew."""
     total, weight = np.zeros_like(template), np.zeros_like(template)
-    amplitudes = np.zeros(count)
+    amplitudes, dark = np.zeros(count), ~_where_bright(template)
     for i in range(count):
         data, usable = read(i)
         good = usable & np.isfinite(data)
@@ -159,15 +163,32 @@ def _improved(
             continue
         factor = np.float32(fit.amplitudes[0])
         amplitudes[i] = factor
-        clean, kept, sigma = _cleaned(data, good, factor * template, outputs)
+        clean, kept, sigma = _cleaned((data, good), factor * template, dark, outputs)
         total += np.where(kept, clean * (factor / sigma**2), 0)
         weight += np.where(kept, factor**2 / sigma**2, 0)
     if not amplitudes.any():
         raise ValueError("no exposure has a significant wisp")
     mean = _without_stripes(total / np.where(weight > 0, weight, 1), weight, outputs)
+    _check_visible(mean, weight > 0)
     smooth = smooth_at_noise(mean, weight)
     peak = _peak(smooth)
     return _normalised(smooth), weight * peak**2, amplitudes * peak
+
+
+def _check_visible(mean: FloatArray, good: BoolArray) -> None:
+    """The peak stands out of the noise, else the template is made of noise."""
+    smooth = ndimage.gaussian_filter(np.where(good, mean, 0), 8.0, truncate=2)[::4, ::4]
+    middle = np.median(smooth)
+    noise = _MAD_TO_SIGMA * np.median(np.abs(smooth - middle))
+    if np.percentile(smooth, 99.5) - middle < _VISIBLE * noise:
+        raise ValueError("no exposure has a significant wisp")
+
+
+def _where_bright(template: FloatArray) -> BoolArray:
+    """The wisp and a margin."""
+    smooth = ndimage.gaussian_filter(template[::4, ::4], 3.0, truncate=2)
+    wisps = ndimage.binary_dilation(smooth > _FAINTEST * _peak(smooth), iterations=4)
+    return _enlarged(wisps.astype(np.float32), 4, template.shape) > 0
 
 
 def _without_stripes(mean: FloatArray, weight: FloatArray, outputs: int) -> FloatArray:
@@ -178,11 +199,7 @@ def _without_stripes(mean: FloatArray, weight: FloatArray, outputs: int) -> Floa
     the rest, as far as it is sharper than a wisp.
     """
     good = weight > 0
-    smooth = ndimage.gaussian_filter(mean, 12.0, truncate=2)
-    wisps = smooth > _FAINTEST * _peak(smooth)
-    wisps = ndimage.binary_dilation(wisps[::4, ::4], iterations=4)
-    wisps = _enlarged(wisps.astype(np.float32), 4, mean.shape) > 0
-    sky = good & ~wisps
+    sky = good & ~_where_bright(mean)
     if np.count_nonzero(sky) > mean.size / 10:
         mean = mean - np.median(mean[sky])
         mean = mean - _stripes(mean, sky, outputs)
@@ -191,14 +208,20 @@ def _without_stripes(mean: FloatArray, weight: FloatArray, outputs: int) -> Floa
 
 
 def _cleaned(
-    data: FloatArray, good: BoolArray, wisp: FloatArray, outputs: int
+    frame: Frame, wisp: FloatArray, dark: BoolArray, outputs: int
 ) -> tuple[FloatArray, BoolArray, np.float32]:
-    """Take sky, sources and 1/f noise out of a frame, but not the wisp."""
+    """Take sky, sources and 1/f noise out of a frame, but not the wisp.
+
+    Sky and 1/f noise are measured where it is dark, else the errors of the template
+    would be taken for them and stay in it for ever.
+    """
+    data, good = frame
     rest = data - wisp
     free = good & ~_with_wings(source_mask(rest, good))
-    sky = np.median(rest[free]) if free.any() else np.float32(0)
-    rest = np.where(good, rest - sky, 0).astype(np.float32)
-    pattern = _stripes(rest, free, outputs)
+    sky = free & dark if (free & dark).any() else free
+    level = np.median(rest[sky]) if sky.any() else np.float32(0)
+    rest = np.where(good, rest - level, 0).astype(np.float32)
+    pattern = _stripes(rest, sky, outputs)
     sigma = np.float32(_scatter(rest - pattern, free))
     free &= np.abs(rest - pattern) < 4 * sigma + np.abs(wisp)
     return rest - pattern + wisp, free, sigma

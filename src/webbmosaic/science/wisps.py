@@ -146,7 +146,7 @@ def fit_wisps(
     problem = _without_sources(fine, outputs, background_degree)
     problem = _iterate(problem)
     solution = _select(problem)
-    pixels = (2 * BIN) ** 2 * np.count_nonzero(problem.weight)
+    pixels = (2 * BIN) ** 2 * int(np.count_nonzero(problem.weight))
     return _judge(solution, len(templates), pixels, min_significance)
 
 
