@@ -54,7 +54,7 @@ class Record:
     modified : int
         Modification time, nanoseconds: a file with another one is looked at again.
     url, fetched : str
-        From where, and when (ISO 8601, UTC).
+        From where (empty: fetched by another program), and when (ISO 8601, UTC).
     """
 
     path: str
@@ -80,12 +80,15 @@ class Item:
         Why it must be fetched; empty if it is there and right.
     missing : int
         Bytes still to come, as far as they are known.
+    recorded : bool
+        Whether the file that is there has a Record.
     """
 
     product: Product
     target: Path
     reason: str
     missing: int
+    recorded: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ def plan(
         reason = "asked again" if redo else _complaint(target, product, record)
         size = product.size or 0
         missing = max(size - _part_size(target), 0) if reason else 0
-        items.append(Item(product, target, reason, missing))
+        items.append(Item(product, target, reason, missing, record is not None))
     return items
 
 
@@ -218,7 +221,7 @@ def download(
     done: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
     """
-    Fetch what a plan says is missing.
+    Fetch what a plan says is missing, and record what others fetched.
 
     Parameters
     ----------
@@ -252,6 +255,8 @@ def download(
     work = _Work(archive, folder, policy=policy or Policy(), tick=tick)
     outcomes = []
     with _pool(streams, work.stop) as pool:
+        others = [item for item in items if not item.reason and not item.recorded]
+        list(pool.map(work.adopt, others))
         futures = [pool.submit(work.run, item) for item in wanted]
         for outcome in _outcomes(futures, work.stop):
             outcomes.append(outcome)
@@ -327,14 +332,16 @@ class _Work:
             return Outcome(item, error=error)
         return Outcome(item, sha256=digest)
 
+    def adopt(self, item: Item) -> None:
+        """Note down a whole file that came here in another way."""
+        if not self.stop.is_set():
+            self._note(item.target, url="", digest=_digest(item.target))
+
     def _fetch(self, item: Item) -> str:
         if item.reason == "not whole":
             item.target.unlink(missing_ok=True)
-        source = Source(
-            product_url(self._archive, item.product),
-            item.product.name,
-            item.product.size,
-        )
+        url = product_url(self._archive, item.product)
+        source = Source(url, item.product.name, item.product.size)
         digest = fetch(
             source,
             item.target,
@@ -343,7 +350,7 @@ class _Work:
             tick=self._tick,
             stop=self.stop,
         )
-        self._note(item.target, source.url, digest)
+        self._note(item.target, url=url, digest=digest)
         return digest
 
     def _session(self) -> Any:
@@ -353,7 +360,7 @@ class _Work:
             )
         return self._own.session
 
-    def _note(self, target: Path, url: str, digest: str) -> None:
+    def _note(self, target: Path, *, url: str, digest: str) -> None:
         status = target.stat()
         record = Record(
             path=str(target.relative_to(self._folder / LAYOUT)),

@@ -252,7 +252,7 @@ def _fetch(
 
     items = plan(products, folder, redo=redo)
     show_plan(items, folder, every=only_show)
-    if only_show or not any(item.reason for item in items):
+    if only_show:
         return False
     with Progress(items) as progress:
         outcomes = fetch_all(
@@ -263,6 +263,8 @@ def _fetch(
             tick=progress.tick,
             done=progress.done,
         )
+    if not outcomes:
+        return False
     show_failures(outcomes)
     failed = [o for o in outcomes if o.error]
     fetched = [o for o in outcomes if not o.error]

@@ -117,6 +117,12 @@ def test_files_of_another_downloader_are_taken_when_whole(mast, tmp_path):
         target.write_bytes(mast.holdings.contents[product.uri])
     target.write_bytes(b"\0" * product.size)
     assert [i.reason for i in plan(products_of(mast), tmp_path)] == ["", "not whole"]
+    run(mast, tmp_path)
+    assert wrong_files(mast, tmp_path) == []
+    assert len(read_records(tmp_path)) == 2
+    for path, record in read_records(tmp_path).items():
+        body = (tmp_path / LAYOUT / path).read_bytes()
+        assert record.sha256 == hashlib.sha256(body).hexdigest()
 
 
 def test_two_hundred_cuts_cost_little(mast, tmp_path):
