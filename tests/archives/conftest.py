@@ -79,7 +79,9 @@ class FakeCache:
     def reference(self, name: str) -> Path:
         return self.root / "references" / "jwst" / name.split("_")[1] / name
 
-    def write(self, context: str = CONTEXT, *, number: str = "0001") -> None:
+    def write(
+        self, context: str = CONTEXT, *, number: str = "0001", references: bool = True
+    ) -> None:
         """Write mappings, config and every reference file that the rules name."""
         from webbmosaic.archives.reftypes import reference_types
 
@@ -101,6 +103,8 @@ class FakeCache:
         imaps = {i.upper(): f"jwst_{i}_{number}.imap" for i in instruments}
         self._mapping(context, mapping_text(header, repr(imaps)))
         self.config(context)
+        if references:
+            self._references()
 
     def _rmap(
         self, instrument: str, kind: str, rule: Rule, name: str, base: dict[str, str]
@@ -108,11 +112,17 @@ class FakeCache:
         header = {"mapping": "REFERENCE", "name": name, "filekind": kind.upper()}
         header |= {"instrument": instrument.upper(), "parkey": (rule.keys, DATE_KEYS)}
         self._mapping(name, mapping_text(header | base, rule.selector()))
-        for dates in rule.rows.values():
-            for file in dates.values():
-                if file != "N/A":
-                    self.reference(file).parent.mkdir(parents=True, exist_ok=True)
-                    self.reference(file).write_text(f"content of {file}\n")
+
+    def _references(self) -> None:
+        names = {
+            name
+            for rule in self.rules.values()
+            for dates in rule.rows.values()
+            for name in dates.values()
+        }
+        for name in names - {"N/A"}:
+            self.reference(name).parent.mkdir(parents=True, exist_ok=True)
+            self.reference(name).write_text(f"content of {name}\n")
 
     @staticmethod
     def rewrite(path: Path, text: str) -> None:

@@ -99,31 +99,60 @@ def test_dates_choose_among_files(cache: Any, exposure: Exposure) -> None:
     assert "flat" in before.unfit
 
 
-def test_one_question_per_configuration(
-    cache: Any, exposure: Exposure, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Header] = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record which kinds crds is asked for."""
+    kinds: list[str] = []
     ask = Rules._ask
-    monkeypatch.setattr(Rules, "_ask", lambda self, h: asked.append(h) or ask(self, h))
+
+    def recorded(self: Rules, names: list[str], header: Header) -> dict[str, str]:
+        kinds.extend(names if header else [])
+        return ask(self, names, header)
+
+    monkeypatch.setattr(Rules, "_ask", recorded)
+    return kinds
+
+
+def test_one_question_per_configuration(
+    cache: Any, exposure: Exposure, asked: list[str]
+) -> None:
     made = Rules(CONTEXT, "NIRCAM")
-    for day in range(1, 29):
+    choices = [
         made.choose(exposure(**{"DATE-OBS": f"2023-01-{day:02}", "EXPOSURE": day}))
-    assert len(asked) == 1
-    made.choose(exposure(**{"DATE-OBS": "2020-01-01"}))
+        for day in range(1, 29)
+    ]
+    assert all(choice is choices[0] for choice in choices)
+    assert len(asked) == len(set(asked)) == 7
     made.choose(exposure(FILTER="F115W"))
-    assert len(asked) == 3
+    assert len(asked) == 8, "only the flat depends on the filter"
+    made.choose(exposure(**{"DATE-OBS": "2020-01-01"}))
+    assert len(asked) == 15
 
 
 def test_unusual_selectors_are_asked_for_each_date(
-    cache: Any, exposure: Exposure
+    cache: Any, exposure: Exposure, asked: list[str]
 ) -> None:
     path = cache.mappings / "jwst_nircam_flat_0001.rmap"
     text = path.read_text().replace("UseAfter(", "ClosestTime(")
     assert "ClosestTime(" in text
     cache.rewrite(path, text)
     made = Rules(CONTEXT, "NIRCAM")
-    one, two = (exposure(**{"DATE-OBS": f"2023-01-0{n}"}) for n in (1, 2))
-    assert made.configuration(one) != made.configuration(two)
+    for day in (1, 2, 3):
+        made.choose(exposure(**{"DATE-OBS": f"2023-01-0{day}"}))
+    assert asked.count("flat") == 3
+    assert asked.count("gain") == 1
+
+
+def test_expressions_count_too(
+    cache: Any, exposure: Exposure, asked: list[str]
+) -> None:
+    path = cache.mappings / "jwst_nircam_gain_0001.rmap"
+    relevance = "    'rmap_relevance' : '(META_INSTRUMENT_FILTER != \"F115W\")',\n"
+    text = path.read_text().replace("header = {\n", "header = {\n" + relevance)
+    cache.rewrite(path, text)
+    made = Rules(CONTEXT, "NIRCAM")
+    assert "gain" in made.choose(exposure()).files
+    assert "gain" in made.choose(exposure(FILTER="F115W")).unfit
 
 
 def test_missing_and_damaged_rules(cache: Any) -> None:

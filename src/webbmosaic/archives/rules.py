@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,7 +22,6 @@ from webbmosaic.errors import ReferenceFileError
 
 __all__ = [
     "Choice",
-    "Configuration",
     "Rules",
     "load_mapping",
     "named_mappings",
@@ -33,9 +32,13 @@ Configuration = tuple[object, ...]
 
 _DATE_KEYS = {"META.OBSERVATION.DATE": "DATE-OBS", "META.OBSERVATION.TIME": "TIME-OBS"}
 _DATE = re.compile(r"['\"](\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d(?:\.\d+)?)['\"]")
-_OTHER_SELECTORS = re.compile(
-    r"\b(ClosestTime|GeometricallyNearest|Bracket|SelectVersion)\s*\("
-)
+# One row of a file of rules, all its selectors, and what makes a row fit unforeseen.
+_ROW = re.compile(r"\(([^()]*)\)\s*:\s*UseAfter\(\{([^{}]*)\}\)")
+_SELECTOR = re.compile(r"\b[A-Z]\w+\(\{")
+_NOT_ONLY_ROWS = re.compile(r"hooks|substitutions|parkey_relevance|META_OBSERVATION")
+_QUOTED = re.compile(r"['\"]([^'\"]*)['\"]")
+#: A value that only itself matches: not N/A, ANY, A|B, a number, a pattern or a range.
+_PLAIN = re.compile(r"(?!ANY$|UNDEFINED$|NONE$|TRUE$|FALSE$)[A-Z][A-Z0-9_]+")
 
 
 @dataclass(frozen=True)
@@ -169,59 +172,23 @@ class Rules:
     """
 
     def __init__(self, context: str, instrument: str) -> None:
-        self.context = context
-        self.instrument = instrument
         name = named_mappings(load_mapping(context)).get(instrument.lower())
         if name is None:
             msg = f"the context {context} has no rules for {instrument}"
             raise ReferenceFileError(msg)
         self._imap = load_mapping(name)
-        self._maps = []
-        for kind, rmap in named_mappings(self._imap).items():
-            if kind in reference_types():
-                with _explained(rmap):
-                    self._maps.append(self._imap.get_rmap(kind))
-        self._keys = self._parkeys()
-        self._dates = self._turning_points()
+        named = named_mappings(self._imap)
+        maps = {k: self._rmap(k, named[k]) for k in reference_types() if k in named}
+        self._keys = _all_parkeys(maps.values())
+        self._kinds = [_KindRules(k, m, self._keys) for k, m in maps.items()]
+        self._dates: dict[Configuration, tuple[str, ...] | None] = {}
+        self._constant = self._ask([k for k in reference_types() if k not in maps], {})
         self._known: dict[Configuration, Choice] = {}
+        self._distinct: dict[tuple[tuple[str, str], ...], Choice] = {}
 
-    def _parkeys(self) -> dict[str, str]:
-        """Give the names that the rules match on, with their FITS keywords."""
-        names = {key.upper() for m in self._maps for key in m.get_required_parkeys()}
-        names.add("META.INSTRUMENT.NAME")
-        keywords = keyword_of_parkey()
-        return {n: keywords.get(n, n) for n in sorted(names) if n not in _DATE_KEYS}
-
-    def _turning_points(self) -> list[str] | None:
-        """List the dates at which any rule may change; None where that is not known."""
-        import crds
-
-        dates: set[str] = set()
-        for mapping in self._maps:
-            path = Path(crds.locate_mapping(mapping.basename))
-            text = path.read_text(encoding="utf-8")
-            if _OTHER_SELECTORS.search(text) or text.count("META.OBSERVATION.DATE") > 1:
-                return None
-            dates.update(f"{day} {time}" for day, time in _DATE.findall(text))
-        return sorted(dates)
-
-    def configuration(self, header: Header) -> Configuration:
-        """
-        Reduce a header to what the rules can tell apart.
-
-        Parameters
-        ----------
-        header : dict
-            Of an exposure of this instrument.
-
-        Returns
-        -------
-        configuration : tuple
-            Hashable; equal for exposures that get the same references.
-        """
-        date = f"{header.get('DATE-OBS')} {header.get('TIME-OBS')}"
-        epoch = date if self._dates is None else bisect_right(self._dates, date)
-        return (epoch, *(header.get(k, "UNDEFINED") for k in self._keys.values()))
+    def _rmap(self, kind: str, name: str) -> Any:
+        with _explained(name):
+            return self._imap.get_rmap(kind)
 
     def choose(self, header: Header) -> Choice:
         """
@@ -235,23 +202,118 @@ class Rules:
         Returns
         -------
         choice : Choice
+            The same object for all exposures that get the same references.
         """
-        configuration = self.configuration(header)
+        words = self._keys.values()
+        configuration = _configuration(header, words, self._all_dates(header))
         if configuration not in self._known:
-            self._known[configuration] = self._ask(header)
+            answers = dict(self._constant)
+            for kind in self._kinds:
+                answers |= self._answer(kind, header)
+            key = tuple(answers.items())
+            choice = self._distinct.setdefault(key, _as_choice(answers))
+            self._known[configuration] = choice
         return self._known[configuration]
 
-    def _ask(self, header: Header) -> Choice:
+    def _all_dates(self, header: Header) -> tuple[str, ...] | None:
+        """List when the answer for any kind may change."""
+        values = tuple(header.get(word, "UNDEFINED") for word in self._keys.values())
+        if values not in self._dates:
+            lists = [kind.dates(header) for kind in self._kinds]
+            dates = sorted({date for some in lists for date in some or ()})
+            self._dates[values] = None if None in lists else tuple(dates)
+        return self._dates[values]
+
+    def _answer(self, kind: _KindRules, header: Header) -> dict[str, str]:
+        configuration = _configuration(header, kind.keywords, kind.dates(header))
+        if configuration not in kind.answers:
+            kind.answers[configuration] = self._ask([kind.name], header)
+        return kind.answers[configuration]
+
+    def _ask(self, kinds: list[str], header: Header) -> dict[str, str]:
+        """Ask crds; an answer is a file name or starts with NOT FOUND."""
         from crds.core import utils
 
         keys = {**self._keys, **_DATE_KEYS}
         values = {parkey: header.get(k, "UNDEFINED") for parkey, k in keys.items()}
-        answers = self._imap.get_best_references(
-            utils.condition_header(values), include=list(reference_types())
-        )
-        files = {k: a for k, a in answers.items() if not a.startswith("NOT FOUND")}
-        reasons = {k: _why_unfit(k, a) for k, a in answers.items() if k not in files}
-        return Choice(files, {kind: why for kind, why in reasons.items() if why})
+        conditioned = utils.condition_header(values)
+        found = self._imap.get_best_references(conditioned, include=kinds)
+        return {kind: str(answer) for kind, answer in found.items()}
+
+
+def _all_parkeys(maps: Iterable[Any]) -> dict[str, str]:
+    """Give the names that the rules match on, with their FITS keywords."""
+    names = {key.upper() for m in maps for key in m.get_required_parkeys()}
+    keywords = keyword_of_parkey()
+    return {n: keywords.get(n, n) for n in sorted(names) if n not in _DATE_KEYS}
+
+
+class _KindRules:
+    """What the rules of one kind look at, and what they answered so far."""
+
+    def __init__(self, name: str, mapping: Any, keys: Mapping[str, str]) -> None:
+        import crds
+
+        path = Path(crds.locate_mapping(mapping.basename))
+        text = path.read_text(encoding="utf-8")
+        self.name = name
+        # expressions write META_INSTRUMENT_FILTER for META.INSTRUMENT.FILTER
+        used = {k: w for k, w in keys.items() if _mentions(text, k)}
+        self.keywords = tuple(used.values())
+        self.answers: dict[Configuration, dict[str, str]] = {}
+        self._matched = [used[key.upper()] for key in mapping.parkey[0]]
+        self._rows = _rows(text)
+        self._dates: dict[Configuration, tuple[str, ...]] = {}
+
+    def dates(self, header: Header) -> tuple[str, ...] | None:
+        """List when the answer may change; None where that is not known."""
+        if self._rows is None:
+            return None
+        values = tuple(header.get(word, "UNDEFINED") for word in self.keywords)
+        if values not in self._dates:
+            here = [header.get(word, "UNDEFINED") for word in self._matched]
+            fitting = (dates for rules, dates in self._rows if _may_fit(rules, here))
+            self._dates[values] = tuple(sorted({d for dates in fitting for d in dates}))
+        return self._dates[values]
+
+
+def _mentions(text: str, key: str) -> bool:
+    return key in text or key.replace(".", "_") in text
+
+
+def _rows(text: str) -> list[tuple[list[str], list[str]]] | None:
+    """Read the values and dates of each row; None where rows are not all there is."""
+    rows = [(_QUOTED.findall(values), dates) for values, dates in _ROW.findall(text)]
+    if len(rows) != len(_SELECTOR.findall(text)) - 1 or _NOT_ONLY_ROWS.search(text):
+        return None
+    return [
+        (values, [f"{day} {time}" for day, time in _DATE.findall(dates)])
+        for values, dates in rows
+    ]
+
+
+def _may_fit(rules: Sequence[str], values: Sequence[object]) -> bool:
+    """Tell whether a row may be meant: only a plain word against another is not."""
+    words = [str(value).upper() for value in values]
+    return len(rules) != len(words) or not any(
+        _PLAIN.fullmatch(rule) and word not in (rule, "*", "N/A")
+        for rule, word in zip(rules, words, strict=True)
+    )
+
+
+def _configuration(
+    header: Header, keywords: Iterable[str], dates: tuple[str, ...] | None
+) -> Configuration:
+    """Reduce a header to what rules can tell apart."""
+    date = f"{header.get('DATE-OBS')} {header.get('TIME-OBS')}"
+    epoch = date if dates is None else bisect_right(dates, date)
+    return (epoch, *(header.get(word, "UNDEFINED") for word in keywords))
+
+
+def _as_choice(answers: Mapping[str, str]) -> Choice:
+    files = {k: a for k, a in answers.items() if not a.startswith("NOT FOUND")}
+    reasons = {k: _why_unfit(k, a) for k, a in answers.items() if k not in files}
+    return Choice(files, {kind: why for kind, why in reasons.items() if why})
 
 
 def _why_unfit(kind: str, answer: str) -> str:
