@@ -7,7 +7,7 @@ from scipy import ndimage
 from webbmosaic.science.badpixels import find_bad_pixels
 
 SHAPE = (96, 96)
-HOT, WARM, LOW, UNSTABLE = (20, 30), (40, 50), (60, 70), (10, 80)
+HOT, WARM, LOW, UNSTABLE = (20, 30), (40, 50), (85, 12), (10, 80)
 
 
 def frames(count=8, *, dither=True, planted=True, exposures=1):

@@ -140,7 +140,7 @@ def _pointings(frames: Iterable[Frame]) -> Iterable[tuple[FloatArray, BoolArray]
         for deviation, also in pairs:
             total += deviation
             count += also
-        yield total / np.maximum(count, 1), count > 0
+        yield (total / np.maximum(count, 1)).astype(np.float32), count > 0
 
 
 def _deviation(

@@ -158,7 +158,7 @@ def _is_star(area: _Area, full: BoolArray, group: int, core: int) -> bool:
     if np.count_nonzero(before) > 0.02 * np.count_nonzero(area.mask):
         return True
     after = np.count_nonzero(full[(-1, *area.box)] & area.mask)
-    return group < len(full) - 1 and after > max(2 * core, core + 9)
+    return group < len(full) - 1 and bool(after > max(2 * core, core + 9))
 
 
 def snowball_halo(

@@ -121,7 +121,8 @@ def bin_frame(
     some = np.maximum(count, 1)
 
     def means(image: npt.NDArray[np.floating]) -> FloatArray:
-        return _block_sums(np.where(good, image, 0).astype(np.float32)) / some
+        sums = _block_sums(np.where(good, image, 0).astype(np.float32))
+        return np.asarray(sums / some, np.float32)
 
     variance = means(np.square(err))
     enough = count > BIN**2 / 2
@@ -165,7 +166,7 @@ def halve(blocks: Blocks) -> Blocks:
     some = np.where(weight > 0, weight, 1)
     binned = [_block_sums(t * blocks.weight, 2) / some for t in blocks.templates]
     data = _block_sums(blocks.data * blocks.weight, 2) / some
-    return Blocks(data, weight, np.asarray(binned, np.float32))
+    return Blocks(data.astype(np.float32), weight, np.asarray(binned, np.float32))
 
 
 def polynomials(shape: tuple[int, int], degree: int) -> FloatArray:
@@ -320,7 +321,7 @@ def smooth_at_noise(image: FloatArray, weight: FloatArray) -> FloatArray:
         empty = np.percentile((power / noise)[weight > 0], 25) if good.any() else 1.0
         noise *= max(1.0, float(empty) / _QUARTER)
         total += band * np.clip(1 - 1.3 * noise / np.maximum(power, 1e-30), 0, 1)
-        last, narrow = level, wide
+        last, narrow = np.asarray(level, np.float32), wide
     return total + last
 
 
@@ -341,7 +342,7 @@ def _blur(image: FloatArray, sigma: float) -> FloatArray:
     small = _block_means(_padded(image, side), side)
     small = ndimage.gaussian_filter(small, sigma / side, truncate=3)
     if side == 1:
-        return small
+        return np.asarray(small, np.float32)
     ny, nx = image.shape
     large = ndimage.zoom(small, side, order=1, grid_mode=True, mode="nearest")
     return np.asarray(large[:ny, :nx], np.float32)

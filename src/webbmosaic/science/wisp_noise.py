@@ -139,7 +139,8 @@ def _in_time(images: FloatArray, outputs: int) -> FloatArray:
     width = mx // (outputs * PIECES)
     pieces = images.reshape(count, my, outputs, PIECES, width).sum(axis=-1)
     pieces[:, :, 1::2] = pieces[:, :, 1::2, ::-1].copy()
-    return np.swapaxes(pieces, 1, 2).reshape(count, outputs, my * PIECES)
+    series = np.swapaxes(pieces, 1, 2).reshape(count, outputs, my * PIECES)
+    return np.asarray(series, np.float32)
 
 
 def _in_space(series: FloatArray, shape: tuple[int, ...]) -> FloatArray:

@@ -131,7 +131,8 @@ def _nan_median(stack: FloatArray) -> FloatArray:
     count = np.isfinite(ordered).sum(axis=0)
     low, high = np.maximum(count - 1, 0) // 2, count // 2
     both = [np.take_along_axis(ordered, k[None], axis=0)[0] for k in (low, high)]
-    return np.nan_to_num((both[0] + np.where(count > 1, both[1], both[0])) / 2)
+    middle = (both[0] + np.where(count > 1, both[1], both[0])) / 2
+    return np.asarray(np.nan_to_num(middle), np.float32)
 
 
 def _blocks(data: FloatArray, good: BoolArray) -> Blocks:
@@ -168,7 +169,8 @@ def _improved(
         weight += np.where(kept, factor**2 / sigma**2, 0)
     if not amplitudes.any():
         raise ValueError("no exposure has a significant wisp")
-    mean = _without_stripes(total / np.where(weight > 0, weight, 1), weight, outputs)
+    mean = (total / np.where(weight > 0, weight, 1)).astype(np.float32)
+    mean = _without_stripes(mean, weight, outputs)
     _check_visible(mean, weight > 0)
     smooth = smooth_at_noise(mean, weight)
     peak = _peak(smooth)
@@ -260,7 +262,7 @@ def _scatter(image: FloatArray, good: BoolArray) -> float:
     apart = np.abs(np.diff(image, axis=1)[both])
     step = max(1, apart.size // 200_000)
     noise = float(np.median(apart[::step])) if apart.size else 0.0
-    return max(_MAD_TO_SIGMA * noise / np.sqrt(2), float(np.finfo(np.float32).tiny))
+    return max(_MAD_TO_SIGMA * noise / 2**0.5, float(np.finfo(np.float32).tiny))
 
 
 def _enlarged(small: FloatArray, factor: int, shape: tuple[int, int]) -> FloatArray:

@@ -288,8 +288,8 @@ def _non_negative(normal: Vector, right: Vector, used: BoolArray) -> Vector:
         chosen = normal[np.ix_(some, some)]
         ridge = 1e-9 * np.trace(chosen) * np.eye(some.size)
         root = np.linalg.cholesky((chosen + chosen.T) / 2 + ridge)
-        left, right = np.linalg.solve(root, chosen), np.linalg.solve(root, right[some])
-        values[some] = optimize.nnls(left, right)[0]
+        sides = np.linalg.solve(root, np.column_stack([chosen, right[some]]))
+        values[some] = optimize.nnls(sides[:, :-1], sides[:, -1])[0]
     return values
 
 
