@@ -13,6 +13,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -193,11 +194,11 @@ def aperture(detector: str, subarray: str = "FULL") -> Aperture:
     )
 
 
-def _polynomial(coefficients: list[float], degree: int, x: Floats, y: Floats) -> Floats:
+def _polynomial(coefficients: list[float], x: Floats, y: Floats) -> Floats:
     """Sum c x**i y**j in SIAF's order: by total degree, then by the power of y."""
+    degree = _degree(coefficients)
     grid = np.zeros((degree + 1, degree + 1))
-    exponents = [(n - j, j) for n in range(degree + 1) for j in range(n + 1)]
-    for (i, j), factor in zip(exponents, coefficients, strict=True):
+    for (i, j), factor in zip(_exponents(degree), coefficients, strict=True):
         grid[i, j] = factor
     return np.asarray(np.polynomial.polynomial.polyval2d(x, y, grid), np.float64)
 
@@ -205,10 +206,9 @@ def _polynomial(coefficients: list[float], degree: int, x: Floats, y: Floats) ->
 def _frame_to_ideal(entry: dict[str, Any], x: Floats, y: Floats) -> tuple[Floats, ...]:
     """Full-frame pixels to ideal coordinates, arcsec."""
     u, v = x + 1 - entry["x_sci_ref"], y + 1 - entry["y_sci_ref"]
-    degree = entry["degree"]
     return (
-        _polynomial(entry["x_ideal"], degree, u, v),
-        _polynomial(entry["y_ideal"], degree, u, v),
+        _polynomial(entry["x_ideal"], u, v),
+        _polynomial(entry["y_ideal"], u, v),
     )
 
 
@@ -217,12 +217,11 @@ def _ideal_to_frame(entry: dict[str, Any], u: Floats, v: Floats) -> tuple[Floats
 
     The correction (a secant step) squares the fit's error of 1e-4 px.
     """
-    degree = entry["inverse_degree"]
 
     def guess(u: Floats, v: Floats) -> tuple[Floats, Floats]:
         return (
-            _polynomial(entry["x_pixel"], degree, u, v) + entry["x_sci_ref"] - 1,
-            _polynomial(entry["y_pixel"], degree, u, v) + entry["y_sci_ref"] - 1,
+            _polynomial(entry["x_pixel"], u, v) + entry["x_sci_ref"] - 1,
+            _polynomial(entry["y_pixel"], u, v) + entry["y_sci_ref"] - 1,
         )
 
     x, y = guess(u, v)
@@ -326,20 +325,26 @@ def distortion_model(aperture: Aperture) -> Any:
     turn = AffineTransformation2D(
         matrix=_rotation(entry), translation=(entry["v2_ref"], entry["v3_ref"])
     )
-    forward = _model(entry["x_ideal"], entry["degree"]) & _model(
-        entry["y_ideal"], entry["degree"]
-    )
-    backward = _model(entry["x_pixel"], entry["inverse_degree"]) & _model(
-        entry["y_pixel"], entry["inverse_degree"]
-    )
+    forward = _model(entry["x_ideal"]) & _model(entry["y_ideal"])
+    backward = _model(entry["x_pixel"]) & _model(entry["y_pixel"])
     transform = shift | split | forward | turn
     transform.inverse = turn.inverse | split.copy() | backward | shift.inverse
     return transform
 
 
-def _model(coefficients: list[float], degree: int) -> Any:
+def _degree(coefficients: list[float]) -> int:
+    """Degree of a polynomial in two variables with so many coefficients."""
+    return (isqrt(8 * len(coefficients) + 1) - 3) // 2
+
+
+def _exponents(degree: int) -> list[tuple[int, int]]:
+    return [(n - j, j) for n in range(degree + 1) for j in range(n + 1)]
+
+
+def _model(coefficients: list[float]) -> Any:
     from astropy.modeling.models import Polynomial2D
 
-    exponents = [(n - j, j) for n in range(degree + 1) for j in range(n + 1)]
+    degree = _degree(coefficients)
+    exponents = _exponents(degree)
     named = {f"c{i}_{j}": c for (i, j), c in zip(exponents, coefficients, strict=True)}
     return Polynomial2D(degree, **named)

@@ -20,7 +20,7 @@ import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,12 +102,12 @@ def _carry_out(
     planned = list(exposures(program))
     catalog = _write_truth(folder, program, planned)
     report(_references(folder, program, planned))
-    chains = _chains(planned)
+    chains, task = _chains(planned), _Task(folder, program, catalog)
     if jobs > 1 and len(chains) > 1:
-        _run_parallel(folder, program, catalog, chains, jobs=jobs, report=report)
+        _run_parallel(task, chains, jobs=jobs, report=report)
     else:
         for chain in chains:
-            for outcome in _run_chain(folder, program, catalog, chain):
+            for outcome in _run_chain(task, chain):
                 report(outcome)
     _write_exposure_table(folder, program, planned)
     write_text(folder / "environment.sh", _environment(folder))
@@ -221,20 +221,24 @@ def _chains(planned: list[Exposure]) -> list[list[Exposure]]:
     return list(chains.values())
 
 
+@dataclass(frozen=True)
+class _Task:
+    """What every process needs."""
+
+    folder: Path
+    program: Program
+    catalog: Table
+
+
 def _run_parallel(
-    folder: Path,
-    program: Program,
-    catalog: Table,
+    task: _Task,
     chains: list[list[Exposure]],
     *,
     jobs: int,
     report: Callable[[Outcome], None],
 ) -> None:
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        futures = [
-            pool.submit(_whole_chain, folder, program, catalog, chain)
-            for chain in chains
-        ]
+        futures = [pool.submit(_whole_chain, task, chain) for chain in chains]
         try:
             for future in as_completed(futures):
                 for outcome in future.result():
@@ -243,28 +247,26 @@ def _run_parallel(
             pool.shutdown(cancel_futures=True)
 
 
-def _whole_chain(*arguments: Any) -> list[Outcome]:
-    return list(_run_chain(*arguments))
+def _whole_chain(task: _Task, chain: list[Exposure]) -> list[Outcome]:
+    return list(_run_chain(task, chain))
 
 
-def _run_chain(
-    folder: Path, program: Program, catalog: Table, chain: list[Exposure]
-) -> Iterator[Outcome]:
+def _run_chain(task: _Task, chain: list[Exposure]) -> Iterator[Outcome]:
     """Take the exposures of one detector one after the other.
 
     If the last one is missing, those before are taken again for what they leave in it,
     but not written again.
     """
-    missing = [not _is_done(folder, exposure) for exposure in chain]
+    missing = [not _is_done(task.folder, exposure) for exposure in chain]
     wanted = max((n for n, gone in enumerate(missing) if gone), default=-1)
     previous: tuple[NDArray[np.float32], float] | None = None
     for number, exposure in enumerate(chain):
         if number <= wanted:
-            raw = _expose(exposure, program, catalog, previous)
+            raw = _expose(task, exposure, previous)
             end = exposure.since_start + exposure.setup.readout.exposure_time
             previous = raw.stimulus, end
             if missing[number]:
-                _write_exposure(folder, exposure, raw)
+                _write_exposure(task.folder, exposure, raw)
         yield exposure.name, not missing[number]
 
 
@@ -280,14 +282,13 @@ def _numbers_path(folder: Path, dataset: str) -> Path:
 
 
 def _expose(
+    task: _Task,
     exposure: Exposure,
-    program: Program,
-    catalog: Table,
     previous: tuple[NDArray[np.float32], float] | None,
 ) -> RawExposure:
     setup = exposure.setup
     flux = render(
-        catalog,
+        task.catalog,
         setup.aperture,
         exposure.actual,
         psf=psf_of(setup.aperture.detector, setup.filter.name),
@@ -299,8 +300,8 @@ def _expose(
     return make_ramp(
         flux.astype(np.float32),
         setup,
-        Streams(program.seed, exposure.name),
-        effects=program.effects,
+        Streams(task.program.seed, exposure.name),
+        effects=task.program.effects,
         previous=glow,
         time=exposure.since_start,
     )

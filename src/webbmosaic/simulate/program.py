@@ -248,7 +248,7 @@ def exposures(program: Program) -> Iterator[Exposure]:
     for template in _templates(program):
         for visit in range(1, program.visits + 1):
             clock += VISIT_OVERHEAD / 86400
-            for found in _visit(program, template, visit, clock):
+            for found in _visit(program, template, visit=visit, clock=clock):
                 yield found
                 end = found.start + found.setup.readout.exposure_time / 86400
                 clock = max(clock, end)
@@ -298,7 +298,7 @@ def _passes(program: Program, template: Template) -> list[dict[str, str]]:
 
 
 def _visit(
-    program: Program, template: Template, visit: int, clock: float
+    program: Program, template: Template, *, visit: int, clock: float
 ) -> Iterator[Exposure]:
     visit_id = f"{PROGRAM}{template.observation}{visit:03d}"
     for activity, detectors in enumerate(_passes(program, template), start=1):
@@ -306,10 +306,10 @@ def _visit(
             number = (visit - 1) * program.dithers + dither - 1
             stem = f"jw{visit_id}_021{activity:02d}_{dither:05d}"
             offset = _offset(template, number)
-            pointings = _pointings(program, template, offset, stem)
+            pointings = _pointings(program, template, offset=offset, stem=stem)
             longest = 0.0
             for detector, name in sorted(detectors.items()):
-                setup = _setup(program, template, detector, name)
+                setup = _setup(program, template, detector=detector, name=name)
                 at = setup.aperture.v2_ref, setup.aperture.v3_ref
                 yield Exposure(
                     name=f"{stem}_{detector.lower()}",
@@ -326,7 +326,7 @@ def _visit(
             clock += (longest + OVERHEAD) / 86400
 
 
-def _setup(program: Program, template: Template, detector: str, name: str) -> Setup:
+def _setup(program: Program, template: Template, *, detector: str, name: str) -> Setup:
     frame = aperture(detector, template.detectors[detector])
     return Setup(
         aperture=frame,
@@ -347,7 +347,7 @@ def _offset(template: Template, number: int) -> tuple[float, float]:
 
 
 def _pointings(
-    program: Program, template: Template, offset: tuple[float, float], stem: str
+    program: Program, template: Template, *, offset: tuple[float, float], stem: str
 ) -> tuple[Pointing, Pointing]:
     """Say what was commanded and what happened, at the target's place in the frame."""
     centre = aperture(

@@ -142,7 +142,7 @@ def _segments() -> list[tuple[float, float]]:
     ]
 
 
-def _diffraction(pupil: Floats, wavelength: float, step: float, size: int) -> Floats:
+def _diffraction(pupil: Floats, wavelength: float, *, step: float, size: int) -> Floats:
     """Intensity per sample of `step` radians, one over the infinite plane."""
     spacing = PUPIL / len(pupil)
     position = (np.arange(len(pupil)) - (len(pupil) - 1) / 2) * spacing
@@ -200,7 +200,7 @@ def make_psf(
     bands = [(wavelength + bandwidth * o) * 1e-6 for o in offsets]
     intensity = np.zeros((size, size))
     for band in bands:
-        intensity += _diffraction(pupil, band, step, size) / WAVELENGTHS
+        intensity += _diffraction(pupil, band, step=step, size=size) / WAVELENGTHS
     samples = _blur(intensity, DIFFUSION[kind] / scale * OVERSAMPLING)
     return PSF(spline_filter(samples, SPLINE, mode="mirror"), samples)
 

@@ -95,17 +95,17 @@ def _stars(
         reach = psf.radius + 1
         if -reach < x < aperture.nx + reach and -reach < y < aperture.ny + reach:
             stamp, x0, y0 = psf.stamp(x, y)
-            here, there = _overlap(image.shape, stamp.shape, x0, y0)
+            here, there = _overlap(image.shape, stamp.shape, (y0, x0))
             image[here] += flux * stamp[there]
     return image
 
 
 def _overlap(
-    shape: tuple[int, ...], part: tuple[int, ...], x0: int, y0: int
+    shape: tuple[int, ...], part: tuple[int, ...], corner: tuple[int, int]
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where a part whose corner is at x0, y0 meets a frame, in either's indices."""
+    """Where a part with its corner at (row, column) meets a frame: slices of both."""
     here, there = [], []
-    for size, length, start in zip(shape, part, (y0, x0), strict=True):
+    for size, length, start in zip(shape, part, corner, strict=True):
         low, high = max(start, 0), max(min(start + length, size), max(start, 0))
         here.append(slice(low, high))
         there.append(slice(low - start, high - start))
@@ -136,10 +136,10 @@ class _Canvas:
         box = self._box(x, y, size)
         if box is None:
             return
-        self._add(box, profile, centre, 1)
+        self._add(box, profile, centre, fine=1)
         core = self._box(x, y, 1.0)
         if core is not None:
-            self._add(core, profile, centre, CORE)
+            self._add(core, profile, centre, fine=CORE)
 
     def _box(self, x: float, y: float, size: float) -> tuple[slice, slice] | None:
         """Half pixels within `size` pixels of a point, if any are on the canvas."""
@@ -158,12 +158,13 @@ class _Canvas:
         box: tuple[slice, slice],
         profile: _Sersic,
         centre: tuple[float, float],
+        *,
         fine: int,
     ) -> None:
         """Draw a profile with `fine` sub-samples; finer drawing replaces coarser."""
-        values = self._sample(box, profile, centre, fine)
+        values = self._sample(box, profile, centre, fine=fine)
         if fine > 1:
-            values = values - self._sample(box, profile, centre, 1)
+            values = values - self._sample(box, profile, centre, fine=1)
         self.image[box] += values
 
     def _sample(
@@ -171,6 +172,7 @@ class _Canvas:
         box: tuple[slice, slice],
         profile: _Sersic,
         centre: tuple[float, float],
+        *,
         fine: int,
     ) -> Floats:
         rows, columns = (
@@ -179,7 +181,7 @@ class _Canvas:
             - 0.5
             for s in box
         )
-        values = profile(*_offsets(self.aperture, centre, columns, rows))
+        values = profile(*_offsets(self.aperture, centre, rows=rows, columns=columns))
         shape = (len(rows) // fine, fine, len(columns) // fine, fine)
         mean: Floats = values.reshape(shape).mean(axis=(1, 3))
         return mean
@@ -213,7 +215,7 @@ def _kernel(psf: PSF, row: int, column: int) -> NDArray[np.float32]:
 
 
 def _offsets(
-    aperture: Aperture, centre: tuple[float, float], columns: Floats, rows: Floats
+    aperture: Aperture, centre: tuple[float, float], *, rows: Floats, columns: Floats
 ) -> tuple[Floats, Floats]:
     """Distances along V2 and V3 from a point, arcsec, of all pixels of a box.
 

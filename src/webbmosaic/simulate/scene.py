@@ -164,7 +164,7 @@ def _bright_galaxies(
     """Galaxies to measure, behind the cluster."""
     mags = np.linspace(20.3, 22.3, 16)
     places = _scatter(rng, taken, mags, disk=field.core, room=1.4)
-    return [_galaxy(rng, *place) for place in list(places)]
+    return [_galaxy(rng, place) for place in list(places)]
 
 
 def _field_galaxies(
@@ -173,7 +173,7 @@ def _field_galaxies(
     """Galaxies as the counts have them, where the stars leave room."""
     mags = _counts(field, rng)
     places = _scatter(rng, taken, mags, square=field.half_size, room=0.9)
-    return [_galaxy(rng, *place) for place in list(places)]
+    return [_galaxy(rng, place) for place in list(places)]
 
 
 def _counts(field: Field, rng: np.random.Generator) -> Floats:
@@ -186,8 +186,9 @@ def _counts(field: Field, rng: np.random.Generator) -> Floats:
     return mags
 
 
-def _galaxy(rng: np.random.Generator, x: float, y: float, mag: float) -> _Source:
+def _galaxy(rng: np.random.Generator, place: tuple[float, float, float]) -> _Source:
     """Draw the shape and colour of a galaxy."""
+    x, y, mag = place
     size = 0.27 * 10 ** (-0.11 * (mag - 23)) * 10 ** rng.normal(0, 0.15)
     disk = rng.random() < 0.7
     return _Source(
