@@ -144,8 +144,11 @@ class Selection:
         return any(level.startswith(wanted) for wanted in self.levels)
 
     def _wants_suffix(self, product: Product) -> bool:
+        """Lists (associations, pools) belong to no single kind of file."""
         stem = product.name.split(".")[0].removesuffix("_thumb")
-        return not self.suffixes or any(
+        if not self.suffixes or product.kind not in ("science", "preview"):
+            return True
+        return any(
             product.suffix == wanted or stem.endswith(f"_{wanted}")
             for wanted in self.suffixes
         )

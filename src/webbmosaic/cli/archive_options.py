@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from webbmosaic.cli.options import work_dir
+from webbmosaic.datasets import DETECTORS
 
 if TYPE_CHECKING:
     from webbmosaic.archives.selection import Selection
@@ -65,11 +66,27 @@ def _table_file(
     return value
 
 
-def _listed(*names: str, metavar: str, text: str) -> Callable[[Any], Any]:
+def _listed(
+    *names: str, metavar: str, text: str, among: str = ""
+) -> Callable[[Any], Any]:
     """Make an option that may be repeated or hold a comma list."""
     return click.option(
-        *names, multiple=True, callback=_words, metavar=metavar, help=text
+        *names, multiple=True, callback=_checked(among), metavar=metavar, help=text
     )
+
+
+def _checked(among: str) -> Callable[..., tuple[str, ...]]:
+    def words(
+        ctx: click.Context, option: click.Parameter, values: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        given = _words(ctx, option, values)
+        for word in given if among else ():
+            if word.lower() not in among.split():
+                msg = f"'{word}' is not one of {', '.join(among.split())}"
+                raise click.BadParameter(msg)
+        return tuple(word.lower() for word in given) if among else given
+
+    return words
 
 
 def _numbered(*names: str, metavar: str, text: str) -> Callable[[Any], Any]:
@@ -105,7 +122,8 @@ _SELECTION = (
         "--instrument",
         "instruments",
         metavar="NAME",
-        text="Only nircam, miri or niriss.",
+        text="Only nircam, miri, niriss, ...",
+        among="nircam miri niriss nirspec fgs",
     ),
     _listed("--filter", "filters", metavar="NAME", text="Only these filters."),
     _listed(
@@ -113,6 +131,7 @@ _SELECTION = (
         "detectors",
         metavar="NAME",
         text="Only these detectors: nrca1, nrcblong, mirimage, ...",
+        among=" ".join((*DETECTORS, "nrs1", "nrs2")),
     ),
     _listed(
         "--exp-type",
@@ -140,6 +159,7 @@ _SELECTION = (
         "levels",
         metavar="LEVEL",
         text="All files of these levels: 1 (uncal), 2 (rate, cal), 3 (i2d).",
+        among="1 1a 1b 2 2a 2b 2c 3",
     ),
     _listed(
         "--suffix",
@@ -158,6 +178,7 @@ _SELECTION = (
         "kinds",
         metavar="TYPE",
         text="science, preview, auxiliary or info.  [default: science]",
+        among="science preview auxiliary info",
     ),
     click.option(
         "--preview/--no-preview", "preview", help="Preview pictures too.  [default: no]"
@@ -266,7 +287,7 @@ def read_selection(options: dict[str, Any]) -> Selection:
         before=options["before"],
         levels=options["levels"],
         suffixes=suffixes,
-        extensions=(options["extensions"] or ("fits",)) + (("jpg",) if preview else ()),
+        extensions=_extensions(options),
         kinds=(options["kinds"] or ("science",)) + preview + auxiliary,
         guide_stars=options["guide_star"],
     )
@@ -284,6 +305,13 @@ def _refuse_options(what: tuple[str, ...]) -> None:
             raise click.NoSuchOption(
                 name, possibilities=difflib.get_close_matches(name, known), ctx=ctx
             )
+
+
+def _extensions(options: dict[str, Any]) -> tuple[str, ...]:
+    given: tuple[str, ...] = options["extensions"]
+    lists = ("json", "csv", "ecsv") if options["auxiliary"] and not given else ()
+    pictures = ("jpg",) if options["preview"] else ()
+    return (given or ("fits",)) + pictures + lists
 
 
 def _types(options: dict[str, Any]) -> tuple[str, ...]:

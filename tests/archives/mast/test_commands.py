@@ -110,6 +110,20 @@ def test_a_position_may_be_south(ceers):
     assert "1 exposure" in result.stdout, result.output
 
 
+def test_previews_and_lists_come_when_asked_for(mast):
+    mast.holdings.add(f"{DATASET}_uncal.fits")
+    thumb, pool = f"{DATASET}_uncal_thumb.jpg", f"{DATASET[:-6]}_asn.json"
+    fileset = DATASET[:-6]
+    mast.holdings.add(thumb, b"x", fileset=fileset, product={"type": "preview"})
+    mast.holdings.add(pool, b"x", fileset=fileset, product={"type": "info"})
+    names = [
+        [row[0] for row in lines(call(query, "1345", "--files", *options))[1:-1]]
+        for options in ([], ["--preview"], ["--auxiliary"])
+    ]
+    uncal = f"{DATASET}_uncal.fits"
+    assert names == [[uncal], [uncal, thumb], [pool, uncal]]
+
+
 @pytest.mark.parametrize("suffix", ["ecsv", "csv"])
 def test_lists_are_saved(ceers, tmp_path, suffix):
     path = tmp_path / f"list.{suffix}"
@@ -129,6 +143,9 @@ def test_lists_are_saved(ceers, tmp_path, suffix):
         (["1345", "--after", "yesterday"], "no date such as"),
         (["1345", "--save", "list.txt"], "must end in .ecsv or .csv"),
         (["1345", "--radius", "-1"], "not in the range"),
+        (["1345", "--instrument", "hst"], "'hst' is not one of nircam, miri"),
+        (["1345", "--detector", "nrca9"], "'nrca9' is not one of"),
+        (["1345", "--calib-level", "7"], "'7' is not one of"),
     ],
 )
 def test_mistakes_are_explained(ceers, arguments, message):
