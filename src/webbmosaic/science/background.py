@@ -6,13 +6,19 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import maximum_filter
+from scipy.signal import fftconvolve
 
-from webbmosaic.science.sources import FloatArray, Mask, source_mask
+from webbmosaic.science.sources import Mask, source_mask
+from webbmosaic.science.stripe_lines import FloatArray
 
 __all__ = ["SkyLevel", "measure_sky"]
 
 #: Clipping on the bright side is tighter, where sources below detection sit.
 _CLIP_LOW, _CLIP_HIGH, _ROUNDS = 3.0, 2.5, 8
+#: Share of the blank pixels, those farthest from light, that the sky rests on.
+_FARTHEST = 0.25
+_BIN = 8  # pixels; halos are smooth
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,9 @@ def measure_sky(
 
     Notes
     -----
-    The mean of the pixels between 3 sigma below and 2.5 sigma above the level, set
+    Wings of stars and galaxies reach beyond any mask, so that only the quarter of the
+    blank pixels farthest from all light is used; see `_far_from_light`. The level is
+    the mean of the pixels between 3 sigma below and 2.5 sigma above the level, set
     right for the asymmetric clipping of a Gaussian: for a normal distribution cut at
     :math:`-a` and :math:`b` the mean is
     :math:`(\phi(a) - \phi(b)) / (\Phi(b) - \Phi(-a))` sigma (Johnson, Kotz &
@@ -78,10 +86,17 @@ def measure_sky(
     blank = usable & ~sources
     if not blank.any():
         blank = usable
-    values = data[blank].astype(np.float64)
-    if values.size == 0:
+    if not blank.any():
         msg = "no usable pixel to measure the sky from"
         raise ValueError(msg)
+    if (sources & usable).any():
+        middle = float(np.median(data[blank]))
+        blank = _far_from_light(data, blank, sources, middle)
+    values = data[blank].astype(np.float64)
+    return _clipped(values, data.size)
+
+
+def _clipped(values: np.ndarray, pixels: int) -> SkyLevel:
     level = float(np.median(values))
     # The lower half alone: what is too faint to be masked is above.
     below = values[values <= level]
@@ -100,7 +115,39 @@ def measure_sky(
         if converged:
             break
     error = rms / math.sqrt(kept.size)
-    return SkyLevel(level, error, rms, kept.size / data.size)
+    return SkyLevel(level, error, rms, kept.size / pixels)
+
+
+def _far_from_light(data: FloatArray, blank: Mask, sources: Mask, sky: float) -> Mask:
+    """
+    Keep the quarter of the blank pixels that the sources' halos reach least.
+
+    The pixels are chosen by where the sources are, never by their own values, which
+    would pull the sky to the bright or dark side of the noise. Far from its core a
+    point source falls off as r^-3 (JDox, "JWST Diffraction-limited PSF": an aperture
+    with edges), and light of galaxies falls off faster; only the order matters.
+    """
+    light = np.where(sources & np.isfinite(data), data - sky, 0).astype(np.float64)
+    lost = sources & ~np.isfinite(data)
+    if lost.any():  # saturated cores: as bright as their brightest neighbour at least
+        light[lost] = maximum_filter(light, size=9)[lost]
+    binned = _binned(np.maximum(light, 0))
+    y, x = np.ogrid[1 - binned.shape[0] : binned.shape[0],
+                    1 - binned.shape[1] : binned.shape[1]]  # fmt: skip
+    halo = fftconvolve(binned, (x**2 + y**2 + 4.0) ** -1.5, mode="same")
+    whole = np.repeat(np.repeat(halo, _BIN, 0), _BIN, 1)[
+        : data.shape[0], : data.shape[1]
+    ]
+    chosen: Mask = blank & (whole <= np.quantile(whole[blank], _FARTHEST))
+    return chosen
+
+
+def _binned(image: np.ndarray) -> np.ndarray:
+    padding = [(0, -size % _BIN) for size in image.shape]
+    padded = np.pad(image, padding)
+    ny, nx = (size // _BIN for size in padded.shape)
+    binned: np.ndarray = padded.reshape(ny, _BIN, nx, _BIN).sum(axis=(1, 3))
+    return binned
 
 
 def _unclipped(kept: np.ndarray) -> tuple[float, float]:
