@@ -13,7 +13,7 @@ HOT, WARM, LOW, UNSTABLE = (20, 30), (40, 50), (85, 12), (10, 80)
 def frames(count=8, *, dither=True, planted=True, exposures=1):
     stars = np.zeros(SHAPE)
     rng = np.random.default_rng(0)
-    stars[tuple(rng.integers(5, 90, (2, 40)))] = rng.exponential(300, 40)
+    stars[tuple(rng.integers(5, 90, (2, 15)))] = rng.exponential(300, 15)
     stars = ndimage.gaussian_filter(stars, 1.0)
     for i in range(count):
         sky = np.roll(stars, 7 * i, axis=(0, 1)) if dither else stars
@@ -23,7 +23,7 @@ def frames(count=8, *, dither=True, planted=True, exposures=1):
                 data[HOT] += 100
                 data[WARM] += 12
                 data[LOW] -= 15
-                data[UNSTABLE] += 20 * (i % 2)
+                data[UNSTABLE] += 20 * (-1) ** i
             err = np.sqrt(1 + sky / 10).astype(np.float32)
             name = str(i) if dither else "one"
             yield name, data.astype(np.float32), err, np.ones(SHAPE, bool)

@@ -1,0 +1,279 @@
+"""Masks that people drew: DS9 regions and mask images, found by name.
+
+A file belongs to every exposure whose dataset name starts with the file's, and to one
+detector where it names one: ``jw01837003001.reg`` (a visit), ``jw01837003001_nrcb4.reg``
+(one detector of it) and ``jw01837003001_02201_00001_nrca3.fits`` (one exposure), each
+with ``_anything`` behind if need be. What was proposed stays in
+``proposed/`` until it is accepted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from webbmosaic.datasets import DETECTORS, Dataset
+from webbmosaic.errors import InputError, UsageError
+from webbmosaic.files.products import atomic, write_text
+
+__all__ = [
+    "PROPOSED",
+    "accept",
+    "copy_mask",
+    "find_masks",
+    "needs_wcs",
+    "proposals",
+    "read_mask_image",
+    "read_regions",
+    "transferred",
+    "write_regions",
+]
+
+BoolArray = npt.NDArray[np.bool_]
+
+#: The folder, below that of the masks, of what nobody has looked at yet.
+PROPOSED = "proposed"
+
+_SUFFIXES = (".reg", ".fits", ".fits.gz")
+_DETECTORS = "|".join(sorted(DETECTORS, key=len, reverse=True))
+_NAME = re.compile(
+    r"(?P<prefix>jw\d{11}(?:_\d{3}[0-9a-z]{2}(?:_\d{5}(?:-seg\d{3})?)?)?)"
+    rf"(?:_(?P<detector>{_DETECTORS}))?(?:_.*)?"
+)
+
+
+def find_masks(folder: Path, dataset: Dataset) -> list[Path]:
+    """
+    Find the masks of an exposure.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path`
+        Of the masks; folders in it are searched, too, save that of the proposals.
+    dataset : Dataset
+
+    Returns
+    -------
+    paths : list of `~pathlib.Path`
+        Region files and mask images, sorted by name.
+    """
+    places = [folder, *(p for p in _folders(folder) if p.name != PROPOSED)]
+    found = (p for place in places for p in _files(place))
+    return sorted(path for path in found if _is_for(path, dataset))
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [p for p in folder.iterdir() if p.is_dir()] if folder.is_dir() else []
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [p for p in folder.iterdir() if p.name.lower().endswith(_SUFFIXES)]
+
+
+def _stem(path: Path) -> str:
+    return re.sub(r"(\.fits)?\.(reg|fits|gz)$", "", path.name, flags=re.IGNORECASE)
+
+
+def _is_for(path: Path, dataset: Dataset) -> bool:
+    match = _NAME.fullmatch(_stem(path))
+    if match is None or match["detector"] not in (None, dataset.detector):
+        return False
+    # Either name is cut where the other ends: a visit holds all of its exposures.
+    return f"{dataset}_".startswith(f"{match['prefix']}_")
+
+
+def read_regions(path: Path) -> list[Any]:
+    """
+    Read a DS9 region file.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+
+    Returns
+    -------
+    regions : list of `~regions.Region`
+        In pixels, 0-based, or on the sky.
+
+    Raises
+    ------
+    InputError
+        If the file is no region file.
+    """
+    from regions import Regions
+    from regions.io.ds9.core import DS9ParserError
+
+    try:
+        return list(Regions.read(str(path), format="ds9"))
+    except (
+        DS9ParserError,
+        OSError,
+        ValueError,
+        UnicodeDecodeError,
+        IndexError,
+    ) as error:
+        msg = f"{path}: cannot be read as a DS9 region file ({error})"
+        raise InputError(msg) from error
+
+
+def needs_wcs(regions: Iterable[Any]) -> bool:
+    """
+    Tell whether some regions are on the sky.
+
+    Parameters
+    ----------
+    regions : iterable of `~regions.Region`
+
+    Returns
+    -------
+    needed : bool
+    """
+    from regions import SkyRegion
+
+    return any(isinstance(region, SkyRegion) for region in regions)
+
+
+def read_mask_image(path: Path, shape: tuple[int, int]) -> BoolArray:
+    """
+    Read a mask image.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        FITS; the first 2D image in it counts.
+    shape : tuple of int
+        Rows and columns of the exposure.
+
+    Returns
+    -------
+    mask : 2D bool `~numpy.ndarray`, shape (ny, nx)
+        `True` where the image is above 1e-6.
+
+    Raises
+    ------
+    InputError
+        If there is no image, or it has another shape.
+    """
+    from astropy.io import fits
+
+    try:
+        with fits.open(path) as hdus:
+            planes = (h.data for h in hdus if h.is_image and h.data is not None)
+            image = next((np.array(p) for p in planes if p.ndim == 2), None)
+    except OSError as error:
+        msg = f"{path}: cannot be read as a FITS image ({error})"
+        raise InputError(msg) from error
+    if image is None:
+        msg = f"{path}: there is no 2D image in it"
+        raise InputError(msg)
+    if image.shape != tuple(shape):
+        msg = f"{path}: the mask is {image.shape}, the exposure {tuple(shape)} pixels"
+        raise InputError(msg)
+    return np.asarray(np.nan_to_num(image) > 1e-6)
+
+
+def write_regions(
+    path: Path, polygons: Sequence[npt.NDArray[np.floating]], comments: Sequence[str]
+) -> None:
+    """
+    Write polygons as a DS9 region file.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+    polygons : sequence of float `~numpy.ndarray`, shape (n, 2)
+        0-based x and y of the corners.
+    comments : sequence of str
+        One line each, at the top of the file.
+    """
+    lines = ["# Region file format: DS9", *(f"# {c}" for c in comments), "image"]
+    for polygon in polygons:
+        corners = ",".join(f"{v + 1:.2f}" for v in np.ravel(polygon))
+        lines.append(f"polygon({corners})")
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def proposals(folder: Path) -> list[Path]:
+    """
+    List what was proposed and not yet accepted.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path`
+        Of the masks.
+
+    Returns
+    -------
+    paths : list of `~pathlib.Path`
+    """
+    return sorted(_files(folder / PROPOSED))
+
+
+def accept(folder: Path, path: Path) -> Path:
+    """
+    Accept a proposal: from now on it is a mask.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path`
+        Of the masks.
+    path : `~pathlib.Path`
+        The proposal.
+
+    Returns
+    -------
+    accepted : `~pathlib.Path`
+
+    Raises
+    ------
+    UsageError
+        If there is no such proposal, or a mask of this name.
+    """
+    target = folder / path.name
+    if not path.is_file():
+        names = ", ".join(p.name for p in proposals(folder)) or "none"
+        msg = f"{path}: there is no such proposal; there are: {names}"
+        raise UsageError(msg)
+    if target.exists():
+        msg = f"{target}: is there already; remove one of both first"
+        raise UsageError(msg)
+    path.rename(target)
+    return target
+
+
+def transferred(name: str, source: str, target: str) -> str | None:
+    """
+    Name the mask of one visit for another visit with the same dithers.
+
+    Parameters
+    ----------
+    name : str
+        Of a mask file.
+    source, target : str
+        Both visits, such as ``jw01837003001``.
+
+    Returns
+    -------
+    name : str or None
+        Of the same mask for the other visit; `None` if it is not of ``source``.
+    """
+    return target + name.removeprefix(source) if name.startswith(source) else None
+
+
+def copy_mask(path: Path, target: Path) -> None:
+    """
+    Copy a mask file atomically.
+
+    Parameters
+    ----------
+    path, target : `~pathlib.Path`
+    """
+    with atomic(target) as temporary:
+        temporary.write_bytes(path.read_bytes())
