@@ -7,14 +7,16 @@ from scipy import ndimage
 from webbmosaic.science.badpixels import find_bad_pixels
 
 SHAPE = (96, 96)
-HOT, WARM, LOW, UNSTABLE = (20, 30), (40, 50), (85, 12), (10, 80)
+HOT, WARM, LOW, UNSTABLE = (20, 50), (40, 60), (60, 80), (10, 30)
 
 
 def frames(count=8, *, dither=True, planted=True, exposures=1):
     stars = np.zeros(SHAPE)
     rng = np.random.default_rng(0)
-    stars[tuple(rng.integers(5, 90, (2, 15)))] = rng.exponential(300, 15)
-    stars = ndimage.gaussian_filter(stars, 1.0)
+    # Dithers go along the diagonal; the planted pixels lie beside it.
+    x = rng.integers(0, 96, 30)
+    stars[(x + rng.integers(5, 35, 30)) % 96, x] = rng.exponential(300, 30)
+    stars = ndimage.gaussian_filter(stars, 1.0, mode="wrap")
     for i in range(count):
         sky = np.roll(stars, 7 * i, axis=(0, 1)) if dither else stars
         for _ in range(exposures):

@@ -1,9 +1,10 @@
 """Masks that people drew: DS9 regions and mask images, found by name.
 
 A file belongs to every exposure whose dataset name starts with the file's, and to one
-detector where it names one: ``jw01837003001.reg`` (a visit), ``jw01837003001_nrcb4.reg``
-(one detector of it) and ``jw01837003001_02201_00001_nrca3.fits`` (one exposure), each
-with ``_anything`` behind if need be. What was proposed stays in
+detector where it names one: ``jw01837003001.reg`` is for a visit,
+``jw01837003001_nrcb4.reg`` for one detector of it and
+``jw01837003001_02201_00001_nrca3.fits`` for one exposure, each with ``_anything``
+behind if need be. What was proposed stays in
 ``proposed/`` until it is accepted.
 """
 
