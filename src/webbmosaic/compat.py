@@ -121,7 +121,50 @@ _MOSAIC = {
     "save-info-table-name": _no("the tables stand beside the mosaics", value=True),
 }
 
+_TOKEN = _no("put the token into the environment variable MAST_API_TOKEN", value=True)
+_FILES = {
+    "help": _flag("--help"),
+    "download-dir": _value("--download-dir"),
+    "calib-level": _value("--calib-level"),
+    "extension": _value("--extension"),
+    "download": _flag("--download"),
+    "no-download": _flag("--no-download"),
+}
+
 COMMANDS: dict[str, Command] = {
+    "go-jwst-download-by-proposal-id.py": Command(
+        ("download", "--grism"),
+        {
+            **_FILES,
+            "product-type": _value("--product-type"),
+            "dataset": _value("--dataset"),
+            "guide-star": _flag("--guide-star"),
+            "no-guide-star": _flag("--no-guide-star"),
+        },
+    ),
+    "go-jwst-query-by-program-id.py": Command(
+        ("query", "--files", "--grism"),
+        {
+            **_FILES,
+            **{name: _value("--obs") for name in ("obs-num", "obsnum", "obs")},
+            "image-type": _value("--instrument"),
+            "guide-star-data": _flag("--guide-star"),
+            "no-guide-star-data": _flag("--no-guide-star"),
+            "with-grism": _flag("--grism"),
+            **{
+                name: _flag(f"--{name}")
+                for name in ("no-grism", "only-grism", "preview", "auxiliary")
+            },
+            "login-token": _TOKEN,
+        },
+    ),
+    "go-jwst-query-by-dataset-name.py": Command(
+        ("query", "--files"),
+        {name: _FILES[name] for name in ("help", "download", "download-dir")},
+    ),
+    "go-jwst-imaging-precache-crds-reference-files": Command(
+        ("references",), {"help": _flag("--help")}
+    ),
     "go-jwst-imaging-precopy-uncal-files": Command(
         ("prepare",),
         {
