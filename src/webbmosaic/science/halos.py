@@ -16,7 +16,9 @@ from webbmosaic.science.sources import Mask
 from webbmosaic.science.stripe_lines import FloatArray
 
 STEP = 8
-"""Pixels between the points at which the shapes are given."""
+"""Pixels between the points at which distances are measured."""
+GRID = 64
+"""Points along the longer side of the frame at which the shapes are given."""
 CORE = 40.0
 """Pixels: a source is large if a circle of this radius fits into its mask."""
 MOST = 6
@@ -37,8 +39,8 @@ def halo_shapes(sources: Mask) -> FloatArray:
     Returns
     -------
     halos : 3-D float32 `~numpy.ndarray`, shape (number, rows, columns)
-        Exponentials of the distance from each large source, 1 on it, at every `STEP`
-        pixels: two for each source.
+        Exponentials of the distance from each large source, 1 on it, on a coarse grid
+        over the frame: two for each source.
     """
     coarse = sources[STEP // 2 :: STEP, STEP // 2 :: STEP]
     if not coarse.size:
@@ -52,7 +54,12 @@ def halo_shapes(sources: Mask) -> FloatArray:
         distance = ndimage.distance_transform_edt(regions != number + 1)
         radius = np.sqrt(areas[number] / np.pi)
         shapes += [np.exp(-distance / (scale * radius)) for scale in SCALES]
-    return np.array(shapes, np.float32).reshape(-1, *coarse.shape)
+    share = max(1, max(coarse.shape) // GRID)
+    if any(n % share for n in coarse.shape):
+        share = 1
+    rows, cols = (n // share for n in coarse.shape)
+    halos = np.array(shapes, np.float32).reshape(-1, rows, share, cols, share)
+    return np.asarray(halos.mean(axis=(2, 4)))
 
 
 def _reached(cores: Mask, radius: float) -> Mask:

@@ -22,7 +22,7 @@ BLOCKS = 32
 """Blocks along each axis of the frame."""
 SKY_WAVES = 12
 """Cosines of the sky along each axis: structure down to a twelfth of the frame."""
-_ROUNDS = 12
+_ROUNDS = 6
 
 Floats = npt.NDArray[np.float64]
 
@@ -92,10 +92,10 @@ def slow_sky(
     if _is_drift(levels[waves[1]], levels[1], common):
         levels[waves[1]] = 0
     sky = _cosines(ny, waves[0]) @ levels.reshape(waves) @ _cosines(nx, waves[1]).T
-    sky = sky.astype(np.float32)
+    image = np.asarray(sky, np.float32)
     if len(halos):
-        sky += interpolated(glow.astype(np.float32), (ny, nx))
-    return sky
+        image += interpolated(glow.astype(np.float32), (ny, nx))
+    return image
 
 
 def _with_halos(terms: _Terms, halos: list[FloatArray]) -> _Terms:

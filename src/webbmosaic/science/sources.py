@@ -202,8 +202,7 @@ def _detect_coarse(
 def _blurred(image: FloatArray, sigma: float, angle: float | None) -> FloatArray:
     """Smooth in all directions or in one."""
     if angle is None:
-        blurred = ndimage.gaussian_filter(image, sigma, truncate=3, mode="nearest")
-        return np.asarray(blurred)
+        return _widely_blurred(image, sigma)
     if abs((angle + 90.0) % 180.0 - 90.0) > 45:
         return _blurred(image.T, sigma, 90.0 - angle).T
     taps = _kernel(sigma)
@@ -212,11 +211,28 @@ def _blurred(image: FloatArray, sigma: float, angle: float | None) -> FloatArray
     return np.asarray(_sheared(np.ascontiguousarray(image), taps, rise))
 
 
+def _widely_blurred(image: FloatArray, sigma: float) -> FloatArray:
+    """Smooth with a Gaussian; a wide one on a smaller image."""
+    if sigma < _BIN or min(image.shape) < 4 * _BIN:
+        blurred = ndimage.gaussian_filter(image, sigma, truncate=3, mode="nearest")
+        return np.asarray(blurred)
+    rows, cols = (-(-n // _BIN) for n in image.shape)
+    padded = np.pad(
+        image,
+        ((0, rows * _BIN - image.shape[0]), (0, cols * _BIN - image.shape[1])),
+        mode="edge",
+    )
+    small = padded.reshape(rows, _BIN, cols, _BIN).mean(axis=(1, 3))
+    small = ndimage.gaussian_filter(small, sigma / _BIN, truncate=3, mode="nearest")
+    large = interpolated(small, padded.shape)
+    return large[: image.shape[0], : image.shape[1]]
+
+
 def _above(
     smooth: FloatArray, quiet: Mask, threshold: float, *, floor: float = 0.0
 ) -> Mask:
     """Where a smoothed image stands above its noise, which is at least ``floor``."""
-    step = max(1, smooth.size // 300_000)
+    step = max(1, smooth.size // 60_000)
     sample = smooth.ravel()[::step][quiet.ravel()[::step]]
     if sample.size < 16:
         return np.zeros(smooth.shape, bool)
