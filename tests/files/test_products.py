@@ -38,6 +38,13 @@ def test_a_full_disk_is_said_in_a_sentence(tmp_path):
     assert not target.exists()
 
 
+def test_astropys_own_word_for_a_full_disk(tmp_path):
+    full = OSError("Not enough space on disk: requested 9, available 1.")
+    target = tmp_path / "file.fits"
+    with pytest.raises(StorageError, match="disk full"), atomic(target):
+        raise full
+
+
 def test_sha256(tmp_path):
     path = tmp_path / "empty"
     path.write_bytes(b"")

@@ -43,8 +43,11 @@ def atomic(path: Path) -> Iterator[Path]:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:
-        if error.errno in _DISK_PROBLEMS:
-            msg = f"{path}: cannot be written ({error.strerror}); then run again"
+        # astropy tells a full disk by an OSError of its own, without a number.
+        full = error.errno is None and str(error).startswith("Not enough space")
+        if full or error.errno in _DISK_PROBLEMS:
+            why = error.strerror or "disk full"
+            msg = f"{path}: cannot be written ({why}). Make room, and run it again"
             raise StorageError(msg) from error
         raise
     finally:

@@ -39,10 +39,10 @@ from webbmosaic.simulate.filters import electrons_per_mjy, filter_facts
 from webbmosaic.simulate.geometry import aperture
 from webbmosaic.simulate.headers import uncal_model
 from webbmosaic.simulate.program import Exposure, Program, exposures, sky_field
-from webbmosaic.simulate.psf import PSF, encircled_energy, make_psf
+from webbmosaic.simulate.psf import PSF, RADIUS, encircled_energy, make_psf
 from webbmosaic.simulate.references import write_references
 from webbmosaic.simulate.render import render
-from webbmosaic.simulate.scene import make_catalog
+from webbmosaic.simulate.scene import SIZE_LIMIT, make_catalog
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -172,6 +172,9 @@ def _claim(folder: Path, program: Program) -> None:
 def _write_truth(folder: Path, program: Program, planned: list[Exposure]) -> Table:
     waves = {e.setup.filter.name: e.setup.filter.pivot for e in planned}
     catalog = make_catalog(sky_field(program), waves, seed=program.seed)
+    detectors = {e.setup.filter.name: e.setup.aperture.detector for e in planned}
+    catalog.meta["encircled_energy"] = {f: _curve(d, f) for f, d in detectors.items()}
+    catalog.meta["size_limit"] = float(SIZE_LIMIT)
     _write_table(folder / "truth.ecsv", catalog)
     first = next(name for name in catalog.colnames if name.startswith("mag_"))
     bright = catalog[(catalog["kind"] == "star") & (catalog[first].value < 21.5)]
@@ -180,6 +183,21 @@ def _write_truth(folder: Path, program: Program, planned: list[Exposure]) -> Tab
     stars.meta.clear()
     _write_table(folder / "reference_stars.ecsv", stars)
     return catalog
+
+
+def _curve(detector: str, filter_: str) -> dict[str, Any]:
+    """Tabulate the encircled energy of a star, blurred by the detector's pixels."""
+    radii = np.append(np.arange(0, 16, 0.25), np.arange(16.0, RADIUS))
+    share = encircled_energy(psf_of(detector, filter_), radii, extra_pixels=-1)
+    share = np.maximum.accumulate(share)
+    share[0] = 0
+    scale = round(aperture(detector).pixel_scale, 3)
+    return {
+        "radius_arcsec": (radii * scale).tolist(),
+        "fraction": share.tolist(),
+        "pixel_arcsec": scale,
+        "pixel_included": True,
+    }
 
 
 def _write_table(path: Path, table: Table) -> None:

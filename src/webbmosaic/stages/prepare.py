@@ -112,7 +112,9 @@ def find_uncals(sources: Iterable[Path]) -> list[Path]:
     sources = list(sources)
     for source in sources:
         if source.is_dir():
-            found.update(source.rglob("*_uncal.fits"))
+            # Hidden files are what a killed download or simulation left behind.
+            ramps = source.rglob("*_uncal.fits")
+            found.update(p for p in ramps if not p.name.startswith("."))
         elif source.exists():
             found.add(source)
         else:
