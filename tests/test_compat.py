@@ -86,7 +86,8 @@ def test_our_side_of_the_table_exists(name):
     """Every option that the table translates to is one of our command."""
     command = COMMANDS[name]
     ours = webbmosaic.get_command(click.Context(webbmosaic), command.to[0])
-    known = {text for p in ours.params for text in p.opts} | {"--help"}
+    known = {text for p in ours.params for text in (*p.opts, *p.secondary_opts)}
+    known.add("--help")
     to = [*command.to[1:], command.last, *command.positional]
     for option in command.options.values():
         to += option.to
