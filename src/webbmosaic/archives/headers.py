@@ -272,6 +272,8 @@ def _parse(text: bytes) -> Iterator[tuple[str, str | int | float | bool]]:
 
 def _string(field: str) -> str:
     """Take the text between the quotes; two quotes are one, trailing blanks none."""
+    if "''" not in field:
+        return field.strip().removeprefix("'").partition("'")[0].rstrip()
     parts = field.strip().removeprefix("'").split("''")
     closing = next((n for n, part in enumerate(parts) if "'" in part), len(parts) - 1)
     parts[closing] = parts[closing].partition("'")[0]
@@ -281,9 +283,11 @@ def _string(field: str) -> str:
 def _number(field: str) -> int | float | bool | None:
     if field in ("T", "F"):
         return field == "T"
-    for kind in (int, float):
-        try:
-            return kind(field.replace("D", "E"))
-        except ValueError:
-            continue
-    return None
+    try:
+        return int(field) if field.lstrip("+-").isdigit() else float(_exponent(field))
+    except ValueError:
+        return None
+
+
+def _exponent(field: str) -> str:
+    return field.replace("D", "E")  # of Fortran's double precision

@@ -30,6 +30,8 @@ __all__ = [
 
 Configuration = tuple[object, ...]
 
+_Rows = list[tuple[list[str], list[str]]]
+
 _DATE_KEYS = {"META.OBSERVATION.DATE": "DATE-OBS", "META.OBSERVATION.TIME": "TIME-OBS"}
 _DATE = re.compile(r"['\"](\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d(?:\.\d+)?)['\"]")
 # One row of a file of rules, all its selectors, and what makes a row fit unforeseen.
@@ -257,12 +259,11 @@ class _KindRules:
         path = Path(crds.locate_mapping(mapping.basename))
         text = path.read_text(encoding="utf-8")
         self.name = name
-        # expressions write META_INSTRUMENT_FILTER for META.INSTRUMENT.FILTER
-        used = {k: w for k, w in keys.items() if _mentions(text, k)}
-        self.keywords = tuple(used.values())
-        self.answers: dict[Configuration, dict[str, str]] = {}
-        self._matched = [used[key.upper()] for key in mapping.parkey[0]]
         self._rows = _rows(text)
+        self._matched = [keys[key.upper()] for key in mapping.parkey[0]]
+        ignored = _ignored(self._rows, [key.upper() for key in mapping.parkey[0]])
+        self.keywords = tuple(w for k, w in keys.items() if _mentions(text, k, ignored))
+        self.answers: dict[Configuration, dict[str, str]] = {}
         self._dates: dict[Configuration, tuple[str, ...]] = {}
 
     def dates(self, header: Header) -> tuple[str, ...] | None:
@@ -277,11 +278,22 @@ class _KindRules:
         return self._dates[values]
 
 
-def _mentions(text: str, key: str) -> bool:
-    return key in text or key.replace(".", "_") in text
+def _mentions(text: str, key: str, ignored: set[str]) -> bool:
+    """Tell whether a key matters; as a column that fits everything it does not."""
+    # expressions write META_INSTRUMENT_FILTER for META.INSTRUMENT.FILTER
+    mentions = text.count(key) + text.count(key.replace(".", "_"))
+    return mentions > (1 if key in ignored else 0)
 
 
-def _rows(text: str) -> list[tuple[list[str], list[str]]] | None:
+def _ignored(rows: _Rows | None, keys: list[str]) -> set[str]:
+    """Find the columns in which every row says that anything fits."""
+    if rows is None or any(len(values) != len(keys) for values, _ in rows):
+        return set()
+    columns = zip(keys, zip(*(values for values, _ in rows), strict=True), strict=True)
+    return {key for key, column in columns if set(column) == {"N/A"}}
+
+
+def _rows(text: str) -> _Rows | None:
     """Read the values and dates of each row; None where rows are not all there is."""
     rows = [(_QUOTED.findall(values), dates) for values, dates in _ROW.findall(text)]
     if len(rows) != len(_SELECTOR.findall(text)) - 1 or _NOT_ONLY_ROWS.search(text):
