@@ -77,6 +77,76 @@ class Stripes:
 
 
 @dataclass(frozen=True)
+class Masks:
+    """Claws, dragon's breath and bad areas: masks that people drew or accepted."""
+
+    enabled: bool = setting(True, "Flag the pixels of masks.")
+    mask_dir: str = setting("", "Folder of the masks; empty: masks in the work folder.")
+    threshold: float = setting(
+        5.0, "From where on a fixed residual is proposed as a mask.", unit="sigma"
+    )
+    min_area: int = setting(1500, "Smallest area that is proposed.", unit="pixels")
+
+
+@dataclass(frozen=True)
+class Wisps:
+    """Subtraction of wisps with templates (NIRCam A3, A4, B3 and B4)."""
+
+    enabled: bool = setting(True, "Subtract wisps where there is a template.")
+    template_dir: str = setting(
+        "",
+        "Folder of the templates, wisps_{detector}_{FILTER}.fits; empty:"
+        " NIRCAM_WISP_TEMPLATES, else wisp_templates in the work folder.",
+    )
+    template_file: str = setting(
+        "", "This template, whatever the detector and filter of the exposure."
+    )
+    min_significance: float = setting(
+        5.0, "A wisp less bright than this many times its error stays.", unit="sigma"
+    )
+
+
+@dataclass(frozen=True)
+class Snowballs:
+    """Leftover snowballs: what the jump step has not flagged of large events."""
+
+    enabled: bool = setting(True, "Flag what snowballs have left (not in MIRI's).")
+    expand_factor: float = setting(
+        1.5, "How far out a halo is looked for.", unit="radii of the snowball"
+    )
+    threshold: float = setting(
+        3.0, "From where on a ring of a halo is flagged.", unit="sigma"
+    )
+
+
+@dataclass(frozen=True)
+class Persistence:
+    """What a saturated pixel still glows with in later exposures."""
+
+    enabled: bool = setting(True, "Flag persistence.")
+    window: float = setting(
+        2500.0, "How long a saturated pixel is flagged afterwards.", unit="s"
+    )
+    partly: float = setting(
+        0.3,
+        "Level of a pixel that saturated only late in the ramp; it is over sooner.",
+    )
+    do_not_use: bool = setting(True, "Flag it DO_NOT_USE as well as PERSISTENCE.")
+
+
+@dataclass(frozen=True)
+class BadPixels:
+    """Hot, warm and unstable pixels, from all exposures of a detector."""
+
+    enabled: bool = setting(True, "Find and flag them.")
+    threshold: float = setting(
+        5.0, "From where on a pixel deviates from its neighbours.", unit="sigma"
+    )
+    share: float = setting(0.6, "Of its pointings, in which a bad pixel deviates.")
+    min_pointings: int = setting(4, "Fewer dithered pointings say nothing.")
+
+
+@dataclass(frozen=True)
 class Sky:
     """The constant sky of one calibrated exposure."""
 
@@ -209,7 +279,12 @@ class Settings:
 
     detector1: Detector1 = Detector1()
     flat: Flat = Flat()
+    masks: Masks = Masks()
+    wisps: Wisps = Wisps()
     stripes: Stripes = Stripes()
+    snowballs: Snowballs = Snowballs()
+    persistence: Persistence = Persistence()
+    badpixels: BadPixels = BadPixels()
     sky: Sky = Sky()
     grouping: Grouping = Grouping()
     alignment: Alignment = Alignment()
@@ -270,6 +345,7 @@ _BUILT_IN: dict[str, Any] = {
     "stripes": {
         "instrument": {"MIRI": {"enabled": False}, "NIRISS": {"enabled": False}}
     },
+    "snowballs": {"instrument": {"MIRI": {"enabled": False}}},
 }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-__all__ = ["Snowball", "find_snowballs", "snowball_halo"]
+__all__ = ["Snowball", "find_snowballs", "looks_like_star", "snowball_halo"]
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
@@ -225,3 +225,40 @@ def _last_bright_ring(
         if excess > threshold * 1.25 * noise / np.sqrt(ring.size):
             radius = min(inner + width, reach)
     return radius
+
+
+def looks_like_star(
+    image: FloatArray, usable: BoolArray, ball: Snowball, *, bright: float = 30.0
+) -> bool:
+    """
+    Tell a saturated star from a snowball by what the pixels round the core count.
+
+    Parameters
+    ----------
+    image : 2D float32 `~numpy.ndarray`, shape (ny, nx)
+        Count rates.
+    usable : 2D bool `~numpy.ndarray`, shape (ny, nx)
+    ball : Snowball
+    bright : float, optional
+        In units of the noise of the sky beyond.
+
+    Returns
+    -------
+    star : bool
+        The wings of a star that saturates are far above the noise, in all groups; a
+        snowball leaves hardly anything in the rate.
+    """
+    core, reach = np.sqrt(ball.core / np.pi), 2 * ball.radius + 8
+    edge = int(np.ceil(reach)) + 1
+    y0, x0 = max(0, int(ball.y) - edge), max(0, int(ball.x) - edge)
+    box = slice(y0, int(ball.y) + edge + 1), slice(x0, int(ball.x) + edge + 1)
+    values, good = image[box], usable[box] & np.isfinite(image[box])
+    y, x = np.indices(values.shape)
+    far = np.hypot(y + y0 - ball.y, x + x0 - ball.x)
+    ring = values[good & (far > core) & (far < core + 4)]
+    sky = values[good & (far > ball.radius + 4)]
+    if ring.size < 8 or sky.size < 32:
+        return False
+    level = float(np.median(sky))
+    noise = _MAD_TO_SIGMA * float(np.median(np.abs(sky - level)))
+    return bool(np.median(ring) > level + bright * noise)

@@ -1,0 +1,286 @@
+"""Steps of stage 1 against light and charge that do not come from the sky.
+
+Each takes a model and the settings, changes the model, and returns the numbers for the
+ledger, or `None` where it does not apply.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from webbmosaic.datasets import Dataset, effective_filter, find_dataset_name
+from webbmosaic.errors import InputError
+from webbmosaic.files.masks import (
+    find_masks,
+    needs_wcs,
+    read_mask_image,
+    read_regions,
+)
+from webbmosaic.files.models import add_history
+from webbmosaic.files.products import sha256
+from webbmosaic.files.wisp_templates import (
+    WISP_DETECTORS,
+    WISP_FILTERS,
+    find_templates,
+    read_template,
+    template_folder,
+    template_name,
+)
+from webbmosaic.science.masks import rasterise
+from webbmosaic.science.snowballs import (
+    Snowball,
+    find_snowballs,
+    looks_like_star,
+    snowball_halo,
+)
+from webbmosaic.science.wisps import WispFit, fit_wisps, wisp_model
+from webbmosaic.settings import Settings, Wisps
+from webbmosaic.stages.pipeline import call
+
+__all__ = ["claws", "extra_inputs", "snowballs", "watch_ramp", "wisps", "with_folders"]
+
+_log = logging.getLogger(__name__)
+
+#: Bits of the JWST data quality array (jwst documentation, "Data Quality Flags").
+DO_NOT_USE, SATURATED, JUMP_DET, OTHER_BAD_PIXEL = 1, 2, 4, 2**30
+
+
+def with_folders(settings: Settings, work: Path) -> Settings:
+    """
+    Fill in the folders of masks and templates that the user leaves open.
+
+    Parameters
+    ----------
+    settings : Settings
+    work : `~pathlib.Path`
+        The work folder.
+
+    Returns
+    -------
+    settings : Settings
+    """
+    masks, wisps = settings.masks, settings.wisps
+    masks = dataclasses.replace(masks, mask_dir=masks.mask_dir or str(work / "masks"))
+    folder = template_folder(wisps.template_dir, work)
+    wisps = dataclasses.replace(wisps, template_dir=str(folder))
+    return dataclasses.replace(settings, masks=masks, wisps=wisps)
+
+
+def extra_inputs(
+    settings: Settings, dataset: Dataset, filter_name: str
+) -> tuple[Path, ...]:
+    """
+    List the masks and templates that decide what stage 1 makes of an exposure.
+
+    Parameters
+    ----------
+    settings : Settings
+        With their folders filled in; narrowed to the exposure.
+    dataset : Dataset
+    filter_name : str
+        The filter that shaped the light.
+
+    Returns
+    -------
+    paths : tuple of `~pathlib.Path`
+        To be recorded with their hashes: when one changes, the exposure is redone.
+    """
+    masks, wisps = settings.masks, settings.wisps
+    paths = find_masks(Path(masks.mask_dir), dataset) if masks.enabled else []
+    if wisps.enabled and dataset.instrument == "NIRCAM":
+        paths += _template_files(wisps, dataset.detector, filter_name)
+    return tuple(paths)
+
+
+def claws(model: Any, settings: Settings) -> dict[str, Any] | None:
+    """Flag what is in the masks of this exposure; the data stay as they are."""
+    dataset = find_dataset_name(str(model.meta.filename))
+    wanted = settings.masks
+    if not wanted.enabled or dataset is None:
+        return None
+    paths = find_masks(Path(wanted.mask_dir or "masks"), dataset)
+    if not paths:
+        return None
+    mask = np.zeros(model.data.shape, bool)
+    for path in paths:
+        mask |= _mask_of(path, model)
+    model.dq[mask] |= DO_NOT_USE | OTHER_BAD_PIXEL
+    add_history(model, "Masked claws")
+    files = [{"name": path.name, "sha256": sha256(path)} for path in paths]
+    return {"pixels": int(mask.sum()), "files": files}
+
+
+def _mask_of(path: Path, model: Any) -> np.ndarray:
+    shape = model.data.shape
+    if not path.name.lower().endswith(".reg"):
+        return read_mask_image(path, shape)
+    regions = read_regions(path)
+    if needs_wcs(regions):
+        wcs = _wcs(model)
+        regions = [r.to_pixel(wcs) if needs_wcs([r]) else r for r in regions]
+    return rasterise(regions, shape)
+
+
+def _wcs(model: Any) -> Any:
+    """Give the distorted WCS of an image, made anew where it has none yet."""
+    if model.meta.wcs is not None:
+        return model.meta.wcs
+    from jwst.assign_wcs import AssignWcsStep
+
+    return call(AssignWcsStep, model.copy(), who=str(model.meta.filename)).meta.wcs
+
+
+def wisps(model: Any, settings: Settings) -> dict[str, Any] | None:
+    """Fit the templates of this detector and filter; subtract what is significant."""
+    wanted, instrument = settings.wisps, model.meta.instrument
+    if not wanted.enabled or instrument.name != "NIRCAM":
+        return None
+    detector = str(instrument.detector).lower()
+    filter_name = effective_filter(instrument.filter, instrument.pupil)
+    paths = _template_files(wanted, detector, filter_name)
+    if not paths:
+        return _no_template(wanted, detector, filter_name)
+    corner = (int(model.meta.subarray.xstart), int(model.meta.subarray.ystart))
+    templates = [read_template(p, model.data.shape, corner) for p in paths]
+    fit = fit_wisps(
+        model.data,
+        model.err,
+        templates,
+        usable=np.isfinite(model.data) & ((model.dq & DO_NOT_USE) == 0),
+        outputs=4 if model.data.shape[1] == 2048 else 1,
+        min_significance=wanted.min_significance,
+    )
+    if fit.accepted:
+        _subtract(model, fit, templates)
+    else:
+        _log.info("wisps: %s; the data are left alone", fit.verdict)
+    return {"templates": [p.name for p in paths], **_numbers(fit)}
+
+
+def _template_files(wanted: Wisps, detector: str, filter_name: str) -> list[Path]:
+    if wanted.template_file:
+        path = Path(wanted.template_file)
+        if not path.is_file():
+            msg = f"wisps.template_file: {path} does not exist"
+            raise InputError(msg)
+        return [path]
+    if detector not in WISP_DETECTORS:
+        return []
+    folder = template_folder(wanted.template_dir, Path())
+    return find_templates(folder, detector, filter_name)
+
+
+def _no_template(
+    wanted: Wisps, detector: str, filter_name: str
+) -> dict[str, Any] | None:
+    if detector not in WISP_DETECTORS or filter_name not in WISP_FILTERS:
+        return None
+    name = template_name(detector, filter_name)
+    folder = template_folder(wanted.template_dir, Path())
+    _log.warning(
+        "wisps: there is no %s in %s; wisps stay in. Make one: webbmosaic"
+        " wisp-template build",
+        name,
+        folder,
+    )
+    return {"status": f"skipped: no {name}"}
+
+
+def _subtract(model: Any, fit: WispFit, templates: list[np.ndarray]) -> None:
+    pattern, variance = wisp_model(fit, templates)
+    model.data -= pattern
+    model.err = np.sqrt(model.err**2 + variance)
+    # The flat's variance is computed anew with the flat, that of the read-out is not.
+    model.var_rnoise += variance
+    add_history(model, "Removed wisps")
+
+
+def _numbers(fit: WispFit) -> dict[str, Any]:
+    return {
+        "status": fit.verdict,
+        "amplitudes": [round(float(v), 8) for v in fit.amplitudes],
+        "errors": [round(float(v), 8) for v in fit.errors],
+        "significance": round(fit.significance, 2),
+        "improvement": round(fit.improvement, 4),
+        "pixels": fit.pixels,
+    }
+
+
+def watch_ramp(settings: Settings) -> tuple[Callable[..., None], list[Snowball]]:
+    """
+    Make a hook that looks for snowballs in a ramp before it is fitted.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    hook : callable
+        For ``steps={"ramp_fit": {"pre_hooks": [hook]}}`` of calwebb_detector1.
+    found : list of Snowball
+        Filled when the hook is called; for `snowballs`.
+    """
+    found: list[Snowball] = []
+
+    def hook(_: Any, ramp: Any) -> None:
+        flags = ramp.groupdq
+        found.extend(_events(flags & JUMP_DET > 0, flags & SATURATED > 0, settings))
+
+    return hook, found
+
+
+def _events(jump: np.ndarray, full: np.ndarray, settings: Settings) -> list[Snowball]:
+    detector1 = settings.detector1
+    return find_snowballs(
+        jump,
+        full,
+        min_area=detector1.min_jump_area,
+        core_required=detector1.sat_required_snowball,
+    )
+
+
+def snowballs(
+    model: Any, settings: Settings, found: list[Snowball] | None = None
+) -> dict[str, Any] | None:
+    """Flag cores of snowballs, and halos that the ramp fit has not recovered."""
+    wanted = settings.snowballs
+    if not wanted.enabled:
+        return None
+    if found is None:
+        found = _from_image(model.dq, settings)
+    usable = np.isfinite(model.data) & ((model.dq & DO_NOT_USE) == 0)
+    real = [ball for ball in found if not looks_like_star(model.data, usable, ball)]
+    mask = snowball_halo(
+        model.data,
+        usable,
+        real,
+        expand_factor=wanted.expand_factor,
+        threshold=wanted.threshold,
+    )
+    model.dq[mask] |= DO_NOT_USE | JUMP_DET
+    if real:
+        add_history(model, "Masked snowballs")
+    return {
+        "snowballs": len(real),
+        "stars": len(found) - len(real),
+        "pixels": int(np.count_nonzero(mask & usable)),
+    }
+
+
+def _from_image(dq: np.ndarray, settings: Settings) -> list[Snowball]:
+    """Find snowballs in the flags of a rate, where the ramp is not at hand."""
+    from scipy import ndimage
+
+    jump, full = (dq & JUMP_DET) > 0, (dq & SATURATED) > 0
+    # Cosmic rays of all groups crowd the image; what is left of them is small.
+    large = ndimage.binary_opening(jump | full, np.ones((5, 5)))
+    nothing = np.zeros_like(full)
+    flags = np.stack([nothing, large]), np.stack([nothing, full & large])
+    return _events(*flags, settings)
