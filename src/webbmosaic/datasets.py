@@ -243,6 +243,15 @@ class Workspace:
         """The clean count-rate image of stage 1."""
         return self.folder(dataset) / "calibrated1_rates" / f"{dataset}_rate.fits"
 
+    def persistence(self, dataset: Dataset) -> Path:
+        """The flags of what earlier exposures left on the detector."""
+        name = f"{dataset}_persistence.fits"
+        return self.folder(dataset) / "calibrated1_rates" / name
+
+    def bad_pixels(self, detector: str) -> Path:
+        """The flags of the bad pixels of a detector, from all of its exposures."""
+        return self.root / "badpixels" / f"{detector}_badpixels.fits"
+
     def cal(self, dataset: Dataset) -> Path:
         """The calibrated image of stage 2."""
         return self.folder(dataset) / "calibrated2_cals" / f"{dataset}_cal.fits"
