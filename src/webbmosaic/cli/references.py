@@ -1,4 +1,4 @@
-"""``references`` and ``refcat``: what exposures are calibrated and aligned with."""
+"""``references``: what exposures are calibrated with."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from webbmosaic.cli.options import dry_run, work_dir
+from webbmosaic.cli.refcat import refcat
 
 if TYPE_CHECKING:
     from webbmosaic.archives.crds_server import Server
@@ -287,8 +288,3 @@ def _change_line(change: Change) -> str:
     more = f", and {len(change.datasets) - 3} more" if len(change.datasets) > 3 else ""
     names = f"{change.old or 'none'} -> {change.new or 'none'}"
     return f"stage {change.stage}  {change.kind}  {names}  for {who}{more}"
-
-
-@click.group
-def refcat() -> None:
-    """Catalogues for absolute astrometry."""

@@ -1,0 +1,338 @@
+"""Reference catalogues for astrometry: Gaia, the user's own, cut to a field."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.io.registry import IORegistryError
+from astropy.table import Table
+from astropy.utils.exceptions import AstropyWarning
+from numpy.typing import NDArray
+
+from webbmosaic.archives.transport import check_address
+from webbmosaic.errors import ArchiveError, InputError
+from webbmosaic.files.products import atomic
+
+__all__ = ["Field", "cut", "field_of", "gaia_cone", "read_catalog", "write_catalog"]
+
+GAIA_URL = "https://gea.esac.esa.int/tap-server/tap"
+#: Gaia DR3 positions are for this Julian year (Gaia Collaboration, Vallenari+2023).
+GAIA_EPOCH = 2016.0
+
+_NAMES = {
+    "RA": ("ra", "ra_icrs", "raj2000", "ra_j2000", "alpha_j2000", "alphawin_j2000",
+           "ra_deg", "radeg", "_raj2000", "sky_centroid.ra", "alpha",
+           "right_ascension"),
+    "DEC": ("dec", "de", "de_icrs", "dec_icrs", "dej2000", "dec_j2000", "decj2000",
+            "delta_j2000", "deltawin_j2000", "dec_deg", "dedeg", "_dej2000",
+            "sky_centroid.dec", "delta", "declination"),
+    "ID": ("id", "source_id", "phot_id", "number", "label", "objid", "name"),
+    "mag": ("mag", "phot_g_mean_mag", "gmag", "mag_auto", "isophotal_abmag",
+            "magnitude"),
+}  # fmt: skip
+_FORMATS = {".txt": "ascii", ".dat": "ascii", ".cat": "ascii", ".vot": "votable"}
+
+
+def read_catalog(path: Path) -> Table:
+    """
+    Read a catalogue, whatever its columns are called.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        FITS, ECSV, CSV, VOTable, or text with columns (``.txt``, ``.dat``, ``.cat``).
+
+    Returns
+    -------
+    catalog : `~astropy.table.Table`
+        With ``RA`` and ``DEC`` in degrees (float64), ``ID``, and ``mag`` where there is
+        one, before all other columns. Rows without a position are left out.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or has no columns of positions.
+    """
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)  # odd units of others
+            table = Table.read(path, format=_FORMATS.get(path.suffix.lower()))
+    except (IORegistryError, OSError, ValueError, TypeError, KeyError) as error:
+        msg = f"{path}: cannot be read as a catalogue ({str(error).splitlines()[0]})"
+        raise InputError(msg) from error
+    found = {name: _find(table, known) for name, known in _NAMES.items()}
+    if not found["RA"] or not found["DEC"]:
+        msg = (
+            f"{path}: has no columns of positions among"
+            f" {', '.join(table.colnames[:8])}. Try: call them RA and DEC, in degrees"
+        )
+        raise InputError(msg)
+    ra, dec = _degrees(table, found["RA"], found["DEC"], path)
+    for name, column in found.items():
+        if column and column != name:
+            table[name] = table[column]
+            table.remove_column(column)
+    table["RA"], table["DEC"] = ra, dec
+    if "ID" not in table.colnames:
+        table["ID"] = np.arange(1, len(table) + 1)
+    front = [name for name in _NAMES if name in table.colnames]
+    good = np.isfinite(ra) & np.isfinite(dec)
+    return table[front + [c for c in table.colnames if c not in front]][good]
+
+
+def _find(table: Table, known: Sequence[str]) -> str:
+    """Find a column by any of its names, whatever the case; the first known wins."""
+    columns = {name.lower(): name for name in reversed(table.colnames)}
+    return next((columns[name] for name in known if name in columns), "")
+
+
+def _degrees(
+    table: Table, ra: str, dec: str, path: Path
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give positions in degrees; text is read as hours and degrees (10:00:29.1)."""
+    from astropy import units
+    from astropy.coordinates import Angle
+
+    angles = []
+    for name, default in ((ra, units.hourangle), (dec, units.deg)):
+        column = table[name]
+        text = column.dtype.kind in "USO"
+        unit = default if text else column.unit or units.deg
+        try:
+            values = [str(v) for v in column] if text else np.ma.filled(column, np.nan)
+            angles.append(Angle(np.asarray(values), unit=unit).to_value(units.deg))
+        except (ValueError, TypeError, units.UnitsError) as error:
+            msg = f"{path}: column {name} holds no angles ({error})"
+            raise InputError(msg) from error
+    return np.asarray(angles[0], float), np.asarray(angles[1], float)
+
+
+@dataclass(frozen=True)
+class Field:
+    """
+    The outline of an image.
+
+    Attributes
+    ----------
+    wcs : `~astropy.wcs.WCS`
+    shape : tuple of int
+        (y, x) in pixels.
+    epoch : float or None
+        Julian year of the observation.
+    """
+
+    wcs: Any
+    shape: tuple[int, int]
+    epoch: float | None
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """RA and Dec of the middle, in degrees."""
+        middle = [(n - 1) / 2 for n in reversed(self.shape)]
+        ra, dec = self.wcs.all_pix2world(*middle, 0)
+        return float(ra), float(dec)
+
+    @property
+    def radius(self) -> float:
+        """From the middle to the farthest corner, in degrees."""
+        ra, dec = self.wcs.all_pix2world(_corners(self.shape), 0).T
+        return float(np.max(_separation(ra, dec, *self.centre)))
+
+    def contains(
+        self, ra: NDArray[np.float64], dec: NDArray[np.float64], buffer: float
+    ) -> NDArray[np.bool_]:
+        """Tell which positions (degrees) are on it, or ``buffer`` arcsec beside it."""
+        inside = _separation(ra, dec, *self.centre) <= self.radius + buffer / 3600
+        if not inside.any():
+            return inside
+        x, y = self.wcs.all_world2pix(ra[inside], dec[inside], 0, quiet=True)
+        scale = np.sqrt(np.abs(np.linalg.det(self.wcs.pixel_scale_matrix))) * 3600
+        margin = 0.5 + buffer / scale
+        ny, nx = self.shape
+        inside[inside] = (
+            (x >= -margin) & (x <= nx - 1 + margin)
+            & (y >= -margin) & (y <= ny - 1 + margin)
+        )  # fmt: skip
+        return inside
+
+
+def _corners(shape: tuple[int, int]) -> list[tuple[float, float]]:
+    ny, nx = shape
+    return [(x, y) for x in (-0.5, nx - 0.5) for y in (-0.5, ny - 0.5)]
+
+
+def _separation(
+    ra: NDArray[np.float64], dec: NDArray[np.float64], ra0: float, dec0: float
+) -> NDArray[np.float64]:
+    """Give angular distances, in degrees (haversine formula)."""
+    half_ra, half_dec = np.radians(ra - ra0) / 2, np.radians(dec - dec0) / 2
+    cosines = np.cos(np.radians(dec)) * np.cos(np.radians(dec0))
+    a = np.sin(half_dec) ** 2 + cosines * np.sin(half_ra) ** 2
+    return np.asarray(np.degrees(2 * np.arcsin(np.sqrt(np.clip(a, 0, 1)))))
+
+
+def field_of(path: Path) -> Field:
+    """
+    Read the outline of an image.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        FITS; the SCI extension, or the first with two axes and a sky WCS.
+
+    Returns
+    -------
+    field : Field
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or has no sky coordinates.
+    """
+    import warnings
+
+    from astropy.wcs import WCS
+
+    try:
+        with fits.open(path) as units, warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            for unit in sorted(units, key=lambda u: u.name != "SCI"):
+                wcs = WCS(unit.header, naxis=2)
+                if unit.header["NAXIS"] >= 2 and wcs.has_celestial:
+                    shape = (unit.header["NAXIS2"], unit.header["NAXIS1"])
+                    return Field(wcs, shape, _epoch(units, unit))
+    except (OSError, KeyError, ValueError) as error:
+        msg = f"{path}: cannot be read as an image ({error})"
+        raise InputError(msg) from error
+    msg = f"{path}: has no image with sky coordinates"
+    raise InputError(msg)
+
+
+def _epoch(units: Any, unit: Any) -> float | None:
+    from astropy.time import Time
+
+    mjd = unit.header.get("MJD-AVG") or unit.header.get("MJD-BEG")
+    if mjd:
+        return float(Time(mjd, format="mjd").jyear)
+    day = units[0].header.get("DATE-OBS")
+    return float(Time(day).jyear) if day else None
+
+
+def cut(catalog: Table, fields: Iterable[Field], *, buffer: float = 1.0) -> Table:
+    """
+    Keep what is on any of some images.
+
+    Parameters
+    ----------
+    catalog : `~astropy.table.Table`
+        As `read_catalog` gives it.
+    fields : iterable of Field
+    buffer : float, optional
+        How far beside an image still counts, in arcsec.
+
+    Returns
+    -------
+    catalog : `~astropy.table.Table`
+    """
+    ra, dec = (np.asarray(catalog[name], float) for name in ("RA", "DEC"))
+    keep = np.zeros(len(catalog), bool)
+    for field in fields:
+        keep |= field.contains(ra, dec, buffer)
+    return catalog[keep]
+
+
+def write_catalog(catalog: Table, path: Path, *, name: str = "") -> None:
+    """
+    Write a catalogue as tweakreg reads it.
+
+    Parameters
+    ----------
+    catalog : `~astropy.table.Table`
+    path : `~pathlib.Path`
+        ``.ecsv``, ``.csv`` or ``.fits``.
+    name : str, optional
+        For tweakreg's messages; by default the name of the file.
+
+    Raises
+    ------
+    InputError
+        If the format is not known.
+    """
+    formats = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits"}
+    if path.suffix.lower() not in formats:
+        msg = f"{path}: catalogues are written as .ecsv, .csv or .fits"
+        raise InputError(msg)
+    catalog.meta["name"] = name or path.stem
+    with atomic(path) as temporary:
+        catalog.write(temporary, format=formats[path.suffix.lower()], overwrite=True)
+
+
+def gaia_cone(
+    ra: float, dec: float, radius: float, *, epoch: float, folder: Path
+) -> Table:
+    """
+    Fetch the stars of Gaia DR3 around a position, moved to an epoch.
+
+    Parameters
+    ----------
+    ra, dec, radius : float
+        ICRS, in degrees.
+    epoch : float
+        Julian year. Stars without a measured proper motion stay where they were in
+        2016.
+    folder : `~pathlib.Path`
+        Where answers are kept as ECSV; asked for again, they are read from there.
+
+    Returns
+    -------
+    catalog : `~astropy.table.Table`
+        ``RA``, ``DEC`` (degrees, at ``epoch``), ``ID``, ``mag`` (G), ``ra_error``,
+        ``dec_error`` (mas, at 2016), ``pmra``, ``pmdec`` (mas/yr), ``ruwe``.
+
+    Raises
+    ------
+    ArchiveError
+        If the archive does not answer.
+    """
+    path = folder / f"gaia_dr3_{ra:.5f}_{dec:+.5f}_{radius:.5f}.ecsv"
+    if not path.exists():
+        write_catalog(_ask_gaia(ra, dec, radius), path)
+    return _moved(read_catalog(path), epoch)
+
+
+def _ask_gaia(ra: float, dec: float, radius: float) -> Table:
+    """Ask as an asynchronous job: those are not cut off at 2,000 rows."""
+    import requests
+    from astroquery.utils.tap import TapPlus
+
+    url = check_address(os.environ.get("WEBBMOSAIC_GAIA_URL") or GAIA_URL)
+    query = (
+        "SELECT source_id, ra, dec, ra_error, dec_error, pmra, pmdec, phot_g_mean_mag,"
+        " ruwe FROM gaiadr3.gaia_source WHERE 1 = CONTAINS(POINT('ICRS', ra, dec),"
+        f" CIRCLE('ICRS', {ra:.8f}, {dec:.8f}, {radius:.8f}))"
+    )
+    try:
+        return TapPlus(url=url).launch_job_async(query).get_results()
+    except (OSError, ValueError, requests.RequestException) as error:
+        msg = (
+            f"{url} does not answer: {error}. Try: again later, or a catalogue of yours"
+        )
+        raise ArchiveError(msg) from error
+
+
+def _moved(catalog: Table, epoch: float) -> Table:
+    """Apply proper motions: linear on the sky, which holds to 1e-3 mas in decades."""
+    years = epoch - GAIA_EPOCH
+    motion = [np.nan_to_num(np.ma.filled(catalog[c], 0.0)) for c in ("pmra", "pmdec")]
+    catalog["RA"] += motion[0] * years / 3.6e6 / np.cos(np.radians(catalog["DEC"]))
+    catalog["DEC"] += motion[1] * years / 3.6e6
+    catalog.meta["epoch"] = epoch
+    return catalog
