@@ -43,7 +43,15 @@ from webbmosaic.science.wisps import WispFit, fit_wisps, wisp_model
 from webbmosaic.settings import Settings, Wisps
 from webbmosaic.stages.pipeline import call
 
-__all__ = ["claws", "extra_inputs", "snowballs", "watch_ramp", "wisps", "with_folders"]
+__all__ = [
+    "claws",
+    "extra_inputs",
+    "snowball_areas",
+    "snowballs",
+    "watch_ramp",
+    "wisps",
+    "with_folders",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -272,6 +280,28 @@ def snowballs(
         "stars": len(found) - len(real),
         "pixels": int(np.count_nonzero(mask & usable)),
     }
+
+
+def snowball_areas(model: Any, settings: Settings) -> list[tuple[float, float, float]]:
+    """
+    List the large round jump events of a rate, as centres and radii.
+
+    Parameters
+    ----------
+    model : `~stdatamodels.jwst.datamodels.ImageModel`
+    settings : Settings
+
+    Returns
+    -------
+    circles : list of (y, x, radius)
+        0-based, in pixels; saturated stars are left out.
+    """
+    usable = np.isfinite(model.data) & ((model.dq & DO_NOT_USE) == 0)
+    return [
+        (ball.y, ball.x, settings.snowballs.expand_factor * ball.radius)
+        for ball in _from_image(model.dq, settings)
+        if not looks_like_star(model.data, usable, ball)
+    ]
 
 
 def _from_image(dq: np.ndarray, settings: Settings) -> list[Snowball]:

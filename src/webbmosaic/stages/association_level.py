@@ -182,7 +182,7 @@ def detector_rates(rate: Path) -> list[Path]:
     work = Workspace(rate.resolve().parents[2])
     if dataset is None or work.rate(dataset) != rate.resolve():
         msg = (
-            f"{rate}: other exposures of the detector are looked for in the work folder;"
+            f"{rate}: the other exposures of the detector are found in a work folder;"
             " give WORK/DATASET/calibrated1_rates/DATASET_rate.fits"
         )
         raise UsageError(msg)

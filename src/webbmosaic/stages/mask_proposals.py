@@ -1,0 +1,233 @@
+"""Masks proposed for people to look at: fixed light, and leftover snowballs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from webbmosaic.archives.headers import read_header
+from webbmosaic.datasets import Dataset, Workspace, effective_filter
+from webbmosaic.errors import UsageError
+from webbmosaic.files.masks import (
+    PROPOSED,
+    copy_mask,
+    needs_wcs,
+    read_regions,
+    transferred,
+    write_regions,
+)
+from webbmosaic.files.models import open_image
+from webbmosaic.files.timeline import pointings
+from webbmosaic.science.masks import find_fixed_residuals, outlines
+from webbmosaic.settings import Masks, Settings
+from webbmosaic.stages.artefacts import snowball_areas
+
+__all__ = ["Proposal", "propose", "propose_snowballs", "transfer"]
+
+#: Fewer dithered exposures do not tell what is fixed.
+_FEWEST = 3
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """
+    What was looked at and what came of it.
+
+    Attributes
+    ----------
+    name : str
+        The visit, detector and filter, or the dataset.
+    areas : int
+        How many regions are proposed.
+    pixels : int
+        In them.
+    path : `~pathlib.Path` or None
+        The region file; `None` where there is none.
+    note : str
+        Why nothing was looked at, if so.
+    """
+
+    name: str
+    areas: int = 0
+    pixels: int = 0
+    path: Path | None = None
+    note: str = ""
+
+
+def propose(
+    workspace: Workspace, settings: Settings, *, visits: Sequence[str] = ()
+) -> Iterator[Proposal]:
+    """
+    Look for light that stays on the detector over the dithers of each visit.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        With rate files of stage 1.
+    settings : Settings
+    visits : sequence of str, optional
+        Only these, such as ``jw01837003001``.
+
+    Yields
+    ------
+    proposal : Proposal
+        One for each visit, detector and filter.
+    """
+    folder = Path(settings.masks.mask_dir or workspace.masks) / PROPOSED
+    groups = _groups(workspace, visits)
+    if not groups:
+        msg = (
+            f"{workspace.root}: no rate file of the visits asked for; run stage1 first"
+        )
+        raise UsageError(msg)
+    for name, rates in groups.items():
+        places = len(set(pointings([read_header(p) for p in rates])))
+        if places < _FEWEST:
+            note = f"{places} dithers; it takes {_FEWEST}"
+            yield Proposal(name, note=note)
+            continue
+        yield _look(name, rates, folder, settings.masks)
+
+
+def _groups(workspace: Workspace, visits: Sequence[str]) -> dict[str, list[Path]]:
+    groups = defaultdict(list)
+    for dataset in workspace.datasets():
+        rate = workspace.rate(dataset)
+        if rate.is_file() and (not visits or dataset.visit_id in visits):
+            groups[_group_name(dataset, rate)].append(rate)
+    return dict(groups)
+
+
+def _group_name(dataset: Dataset, rate: Path) -> str:
+    header = read_header(rate)
+    name = effective_filter(str(header.get("FILTER")), str(header.get("PUPIL")))
+    frame = str(header.get("SUBARRAY", "FULL"))
+    part = "" if frame == "FULL" else f"_{frame}"
+    return f"{dataset.visit_id}_{dataset.detector}_{name}{part}"
+
+
+def _look(name: str, rates: list[Path], folder: Path, wanted: Masks) -> Proposal:
+    def read(i: int) -> tuple[np.ndarray, np.ndarray]:
+        model = open_image(rates[i])
+        usable = np.isfinite(model.data) & ((model.dq & 1) == 0)
+        return np.asarray(model.data, np.float32), usable
+
+    found = find_fixed_residuals(
+        read, len(rates), threshold=wanted.threshold, min_area=wanted.min_area
+    )
+    polygons = outlines(found.mask)
+    if not polygons:
+        return Proposal(name)
+    path = folder / f"{name}.reg"
+    level = float(np.median(found.level[found.mask]))
+    comments = [
+        f"proposed by webbmosaic from {len(rates)} exposures of {name}",
+        f"median level {level:.4g} DN/s above the sky",
+    ]
+    write_regions(path, polygons, comments)
+    return Proposal(name, len(polygons), int(found.mask.sum()), path)
+
+
+def propose_snowballs(
+    workspace: Workspace, settings: Settings, *, visits: Sequence[str] = ()
+) -> Iterator[Proposal]:
+    """
+    Look for large round jump events in each exposure.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    settings : Settings
+    visits : sequence of str, optional
+        Only these.
+
+    Yields
+    ------
+    proposal : Proposal
+        One for each exposure with such an event.
+    """
+    folder = Path(settings.masks.mask_dir or workspace.masks) / PROPOSED
+    for dataset in workspace.datasets():
+        rate = workspace.rate(dataset)
+        if not rate.is_file() or (visits and dataset.visit_id not in visits):
+            continue
+        circles = snowball_areas(open_image(rate), settings)
+        if circles:
+            name = f"{dataset}_snowballs"
+            path = folder / f"{name}.reg"
+            comments = [f"large round jump events of {dataset}"]
+            write_regions(path, [_circle(*c) for c in circles], comments)
+            pixels = int(sum(np.pi * radius**2 for _, _, radius in circles))
+            yield Proposal(name, len(circles), pixels, path)
+
+
+def _circle(y: float, x: float, radius: float) -> np.ndarray:
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    return np.stack([x + radius * np.cos(angles), y + radius * np.sin(angles)], axis=1)
+
+
+def transfer(
+    workspace: Workspace, folder: Path, source: str, target: str
+) -> list[tuple[Path, Path]]:
+    """
+    Copy the masks of one visit to another with the same dithers.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where both visits are checked to have the same exposures, if it has the target.
+    folder : `~pathlib.Path`
+        Of the masks.
+    source, target : str
+        Visits, such as ``jw01837003001``.
+
+    Returns
+    -------
+    copies : list of (from, to)
+
+    Raises
+    ------
+    UsageError
+        If there is nothing to copy, a mask is on the sky, the dithers differ, or a
+        mask of that name is there.
+    """
+    places = [p for p in sorted(folder.glob(f"{source}*")) if p.is_file()]
+    names = [(p, transferred(p.name, source, target)) for p in places]
+    copies = [(p, folder / name) for p, name in names if name is not None]
+    if not copies:
+        msg = f"{folder}: no mask of visit {source}"
+        raise UsageError(msg)
+    _check_dithers(workspace, source, target)
+    for path, copy in copies:
+        _check_copy(path, copy)
+    for path, copy in copies:
+        copy_mask(path, copy)
+    return copies
+
+
+def _check_dithers(workspace: Workspace, source: str, target: str) -> None:
+    def exposures(visit: str) -> set[str]:
+        mine = (str(d) for d in workspace.datasets() if d.visit_id == visit)
+        return {name.removeprefix(visit) for name in mine}
+
+    one, two = exposures(source), exposures(target)
+    if not two:
+        msg = f"{workspace.root}: no exposure of visit {target}"
+        raise UsageError(msg)
+    if one and one != two:
+        odd = ", ".join(sorted(one ^ two)[:4])
+        msg = f"{source} and {target} do not have the same exposures: {odd}"
+        raise UsageError(msg)
+
+
+def _check_copy(path: Path, copy: Path) -> None:
+    if copy.exists():
+        msg = f"{copy}: is there already"
+        raise UsageError(msg)
+    if path.suffix == ".reg" and needs_wcs(read_regions(path)):
+        msg = f"{path}: is on the sky, and the other visit looks elsewhere"
+        raise UsageError(msg)
