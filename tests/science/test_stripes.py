@@ -211,6 +211,24 @@ def test_a_given_mask_is_used():
     np.testing.assert_array_equal(fit.sources, mask)
 
 
+def test_a_given_mask_that_covers_most_of_the_frame_does_no_harm():
+    planted = readout_noise(1)
+    light = galaxy(260, 240, 25, 50.0) + galaxy(100, 400, 10, 50.0)
+    data = white() + planted + light
+    mask = light > 0.05
+    assert mask.mean() > 0.25
+    fit = fit_stripes(data, every(data), sources=mask, readout=FOUR, options=TILTED)
+    assert left(fit.pattern, planted, ~mask) < 0.7 * planted.std()
+    assert left(fit.pattern, planted) < planted.std()
+    nearly_all = np.ones_like(mask)
+    nearly_all[:20, :20] = False
+    fit = fit_stripes(
+        data, every(data), sources=nearly_all, readout=FOUR, options=TILTED
+    )
+    assert fit.pattern.std() < planted.std()
+    assert not fit.families["+30"].any()
+
+
 def test_one_output():
     planted = readout_noise(4, common=0.5, own=0.0, shape=(160, 160), outputs=1)
     data = white(shape=(160, 160)) + planted

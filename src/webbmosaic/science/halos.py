@@ -21,6 +21,8 @@ GRID = 64
 """Points along the longer side of the frame at which the shapes are given."""
 CORE = 40.0
 """Pixels: a source is large if a circle of this radius fits into its mask."""
+LARGEST = 0.2
+"""Share of the frame: masks that hold more are crowds and not one source."""
 MOST = 6
 """Large sources that get halos, the largest first."""
 SCALES = (0.25, 0.6)
@@ -50,7 +52,9 @@ def halo_shapes(sources: Mask) -> FloatArray:
     regions, count = ndimage.label(_reached(cores, CORE / STEP) & coarse)
     areas = ndimage.sum_labels(coarse, regions, np.arange(1, count + 1))
     shapes = []
-    for number in np.argsort(areas)[::-1][:MOST]:
+    order = np.argsort(areas)[::-1]
+    order = order[areas[order] < LARGEST * coarse.size]
+    for number in order[:MOST]:
         distance = ndimage.distance_transform_edt(regions != number + 1)
         radius = np.sqrt(areas[number] / np.pi)
         shapes += [np.exp(-distance / (scale * radius)) for scale in SCALES]

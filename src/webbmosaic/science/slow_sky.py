@@ -22,6 +22,9 @@ BLOCKS = 32
 """Blocks along each axis of the frame."""
 SKY_WAVES = 12
 """Cosines of the sky along each axis: structure down to a twelfth of the frame."""
+HALO_LIMIT = 0.15
+"""Light that a mask leaves at its edges, in white-noise sigma: brighter is masked."""
+_HALO = 400  # the group of the halos
 _ROUNDS = 6
 
 Floats = npt.NDArray[np.float64]
@@ -103,7 +106,7 @@ def _with_halos(terms: _Terms, halos: list[FloatArray]) -> _Terms:
     if not halos:
         return terms
     values = np.array([halo.ravel() for halo in halos], np.float64).T
-    group = np.full(len(halos), 400)
+    group = np.full(len(halos), _HALO)
     return _Terms(
         np.hstack([terms.values, values]), np.concatenate([terms.group, group])
     )
@@ -181,11 +184,12 @@ def _solve(terms: _Terms, top: Floats, bottom: Floats) -> Floats:
     variance = np.where(free, 1e6, 1e-3)
     members = [terms.group == g for g in np.unique(terms.group[~free])]
     levels = np.zeros(side.size)
+    limit = np.where(terms.group == _HALO, HALO_LIMIT**2, 1e6)
     for _ in range(_ROUNDS):
         covariance = np.linalg.inv(square + np.diag(1 / variance))
         levels = covariance @ side
         known = np.maximum(1 - np.diag(covariance) / variance, 1e-6)
         for group in members:
             found = np.sum(levels[group] ** 2) / np.sum(known[group])
-            variance[group] = max(found, 1e-9)
+            variance[group] = np.clip(found, 1e-9, limit[group][0])
     return levels

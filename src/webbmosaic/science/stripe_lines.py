@@ -28,6 +28,8 @@ REACH = 8
 """Pixels across the lines over which stripes may be alike."""
 MINIMUM_SEEN = 8
 """Weight of a part of a line below which its scatter says nothing."""
+MINIMUM_LINES = 16
+"""Lines seen in parts that lie apart, without which there is nothing to test."""
 ROUNDS = 30
 """Of filling in and filtering a profile."""
 
@@ -327,11 +329,13 @@ def _covariance(top: Floats, bottom: Floats, reach: int) -> tuple[Floats, float]
         together = np.sum(_products(top[:, :stop], top[:, lag:]))
         covariance[lag] = together / max(pairs, 1e-30)
     seen = bottom > MINIMUM_SEEN
-    if not seen.any():
+    number = _products(bottom, bottom)
+    enough = np.count_nonzero(number > MINIMUM_SEEN**2) >= MINIMUM_LINES
+    if not (enough and seen.any()):
         return np.zeros(reach), 0.0
     # Each pair is counted twice in the products, hence the factor of 2.
     noise = (1.4826 * np.median(np.abs(top[seen]) / np.sqrt(bottom[seen]))) ** 2
-    scatter = noise * np.sqrt(2 * np.sum(_products(bottom, bottom)))
+    scatter = noise * np.sqrt(2 * np.sum(number))
     return covariance, float(np.sum(_products(top, top)) / max(scatter, 1e-30))
 
 

@@ -23,6 +23,7 @@ from webbmosaic.science.slow_sky import slow_sky
 from webbmosaic.science.sources import Mask, MaskOptions, source_mask
 from webbmosaic.science.stripe_lines import (
     BLOCKS,
+    MINIMUM_SEEN,
     FloatArray,
     LineLevels,
     Lines,
@@ -43,7 +44,7 @@ QUANTILE = 0.35
 
 STRIPE_SHARE = 0.8
 """Share of bright pixels, in nearly every part of a line, that makes it a stripe."""
-MOST_STRIPES = 0.2
+MOST_STRIPES = 0.15
 """Share of lines: where more look like bright stripes, the field is crowded."""
 TILTED_PARTS = 3
 """Tilted lines per pixel across."""
@@ -190,7 +191,7 @@ def _white_noise(data: FloatArray, good: Mask) -> float:
     chosen = np.flatnonzero(pairs.ravel()[::step]) * step
     row, column = np.divmod(chosen, pairs.shape[1])
     differences = np.abs(data[row, column + 1] - data[row, column])
-    noise = 1.4826 * float(np.median(differences)) / np.sqrt(2) if row.size else 0.0
+    noise = float(1.4826 * np.median(differences) / np.sqrt(2)) if row.size else 0.0
     if noise > 0:
         return noise
     return float(np.std(data[good])) or 1.0
@@ -229,7 +230,9 @@ def solve(frame: Frame, sources: Mask | None) -> tuple[State, Mask]:
             if sources is None
             else sources
         )
-        blocked = _without_bright_stripes(frame, mask | clipped)
+        blocked = mask | clipped
+        if sources is None:
+            blocked = _without_bright_stripes(frame, blocked)
         weight = frame.quality * ~blocked
         state = _started(frame, weight, levels, halo_shapes(mask))
         for _ in range(sweeps):
@@ -251,11 +254,13 @@ def _without_bright_stripes(frame: Frame, blocked: Mask) -> Mask:
     weight = frame.good.astype(np.float32)
     share = blocked.astype(np.float32)
     freed = blocked
+    usual = float(share[frame.good].mean())
     for lines in frame.lines.values():
         top, bottom = line_sums(share, weight, lines)
-        parts = np.where(bottom > 0, top / np.maximum(bottom, 1), np.nan)
+        parts = np.where(bottom >= MINIMUM_SEEN, top / np.maximum(bottom, 1), np.nan)
         seen = np.isfinite(parts).sum(axis=0)
-        full = (parts > STRIPE_SHARE).sum(axis=0)
+        # In a crowded field a line must stand out from the others.
+        full = (parts > (STRIPE_SHARE + usual) / (1 + usual)).sum(axis=0)
         stripe = (seen >= BLOCKS // 2) & (full >= seen - 1)
         if stripe.any() and stripe.mean() < MOST_STRIPES:
             freed = freed & (line_image(blocked.shape, 1.0 * stripe, lines) < 0.5)
