@@ -10,9 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
-from webbmosaic.archives.headers import Header
+from webbmosaic.archives.headers import NEEDED_KEYWORDS, Header
 
 CONTEXT = "jwst_0001.pmap"
 DATE_KEYS = ("META.OBSERVATION.DATE", "META.OBSERVATION.TIME")
@@ -166,6 +168,22 @@ def make_header(**changes: object) -> Header:
 def exposure() -> Callable[..., Header]:
     """Make headers: ``exposure(FILTER="F115W")``."""
     return make_header
+
+
+@pytest.fixture
+def write_uncal() -> Callable[[Path, Header], Path]:
+    """Write files with the keywords of an uncal and hardly any data."""
+
+    def write(path: Path, header: Header) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        primary, sci = fits.PrimaryHDU(), fits.ImageHDU(np.zeros((2, 2), "i2"))
+        sci.name = "SCI"
+        primary.header.update(dict.fromkeys(NEEDED_KEYWORDS, 1) | header)
+        asdf = fits.ImageHDU(np.zeros(9, "u1"), name="ASDF")
+        fits.HDUList([primary, sci, asdf]).writeto(path)
+        return path
+
+    return write
 
 
 @pytest.fixture

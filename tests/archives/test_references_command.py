@@ -10,12 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from astropy.io import fits
 from click.testing import CliRunner, Result
 
-from webbmosaic.archives.headers import NEEDED_KEYWORDS, Header
+from webbmosaic.archives.headers import Header
 from webbmosaic.cli.references import references
 from webbmosaic.datasets import Dataset, Workspace
 from webbmosaic.errors import ReferenceFileError, WebbmosaicError
@@ -26,22 +24,15 @@ NAMES = [f"jw01345001001_02101_{n:05}_nrcb1" for n in (1, 2, 3)]
 Run = Callable[..., Result]
 
 
-def write_uncal(work: Workspace, name: str, header: Header) -> Path:
-    """Write a file with the keywords of an uncal and hardly any data."""
-    path = work.uncal(Dataset.parse(name))
-    path.parent.mkdir(parents=True)
-    units = [fits.PrimaryHDU(), fits.ImageHDU(np.zeros((2, 2), "i2"), name="SCI")]
-    units[0].header.update(dict.fromkeys(NEEDED_KEYWORDS, 1) | header)
-    units.append(fits.ImageHDU(np.zeros(9, "u1"), name="ASDF"))
-    fits.HDUList(units).writeto(path)
-    return path
-
-
 @pytest.fixture
-def work(tmp_path: Path, exposure: Callable[..., Header]) -> Workspace:
+def work(
+    tmp_path: Path,
+    exposure: Callable[..., Header],
+    write_uncal: Callable[[Path, Header], Path],
+) -> Workspace:
     made = Workspace(tmp_path / "work")
     for name in NAMES:
-        write_uncal(made, name, exposure())
+        write_uncal(made.uncal(Dataset.parse(name)), exposure())
     return made
 
 
@@ -107,10 +98,14 @@ def test_one_file_that_cannot_be_had(
 
 
 def test_no_rule_for_one_exposure(
-    crds_server: Any, run: Run, work: Workspace, exposure: Callable[..., Header]
+    crds_server: Any,
+    run: Run,
+    work: Workspace,
+    exposure: Callable[..., Header],
+    write_uncal: Callable[[Path, Header], Path],
 ) -> None:
     odd = "jw01345001001_02101_00009_nrcb1"
-    write_uncal(work, odd, exposure(FILTER="F999W"))
+    write_uncal(work.uncal(Dataset.parse(odd)), exposure(FILTER="F999W"))
     result = run()
     assert result.exit_code == 1
     assert odd in result.stderr
@@ -286,13 +281,18 @@ def test_export_repairs_and_refuses(
 
 
 def test_diff_shows_what_another_context_changes(
-    cache: Any, run: Run, work: Workspace, exposure: Callable[..., Header]
+    cache: Any,
+    run: Run,
+    work: Workspace,
+    exposure: Callable[..., Header],
+    write_uncal: Callable[[Path, Header], Path],
 ) -> None:
     run("--offline")
     locked = work.lock.read_text()
     rows = {("NRCB1",): {"2021-01-01 00:00:00": "jwst_nircam_distortion_0002.fits"}}
     cache.rule("nircam", "distortion", rows=rows)
-    write_uncal(work, "jw01345001001_02101_00001_nrcb2", exposure(DETECTOR="NRCB2"))
+    other = Dataset.parse("jw01345001001_02101_00001_nrcb2")
+    write_uncal(work.uncal(other), exposure(DETECTOR="NRCB2"))
     cache.write("jwst_0002.pmap", number="0002")
     result = run("--offline", "--context", "jwst_0002.pmap", "--diff", "*nrcb1")
     assert result.exit_code == 0, result.output

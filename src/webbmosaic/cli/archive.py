@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from webbmosaic.archives.selection import Selection
     from webbmosaic.archives.transport import Archive
 
-__all__ = ["download", "query"]
+__all__ = ["download", "fetch_files", "list_files", "query", "search_archive"]
 
 
 def _surveys(ctx: click.Context, _option: click.Parameter, asked: bool) -> None:
@@ -77,13 +77,13 @@ def query(
     if options.pop("fetch"):
         ctx.invoke(download, save=save, fetch=True, **options)
         return
-    archive, selection, found = _search(options)
+    archive, selection, found = search_archive(options)
     if not files:
         _show_exposures(found, every=exposures)
         if save:
             _save_exposures(found, save)
         return
-    products = _list(archive, found, selection)
+    products = list_files(archive, found, selection)
     _show_products(products)
     if save:
         _save_products(products, save)
@@ -124,11 +124,11 @@ def download(
     """  # noqa: D301
     folder = options.pop("download_dir") or options.pop("work")
     streams, redo = options.pop("streams"), options.pop("redo")
-    archive, selection, found = _search(options)
-    products = _list(archive, found, selection)
+    archive, selection, found = search_archive(options)
+    products = list_files(archive, found, selection)
     if save:
         _save_products(products, save)
-    if _fetch(
+    if fetch_files(
         archive,
         products,
         folder,
@@ -139,7 +139,9 @@ def download(
         ctx.exit(1)
 
 
-def _search(options: dict[str, Any]) -> tuple[Archive, Selection, list[Exposure]]:
+def search_archive(
+    options: dict[str, Any],
+) -> tuple[Archive, Selection, list[Exposure]]:
     """Understand the options, ask MAST, and say what was left out."""
     from rich.console import Console
 
@@ -169,9 +171,10 @@ def _search(options: dict[str, Any]) -> tuple[Archive, Selection, list[Exposure]
     return archive, selection, kept
 
 
-def _list(
+def list_files(
     archive: Archive, exposures: list[Exposure], selection: Selection
 ) -> list[Product]:
+    """Ask MAST for the files of exposures, and say which have none."""
     from rich.console import Console
 
     from webbmosaic.archives.mast import list_products
@@ -231,7 +234,7 @@ def _write(table: Any, path: Path) -> None:
     click.echo(f"Wrote {path}", err=True)
 
 
-def _fetch(
+def fetch_files(
     archive: Archive,
     products: list[Product],
     folder: Path,

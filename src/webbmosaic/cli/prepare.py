@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from webbmosaic.cli.options import dry_run, work_dir
 
-__all__ = ["prepare"]
+if TYPE_CHECKING:
+    from webbmosaic.datasets import Workspace
+    from webbmosaic.stages.prepare import Wanted
+
+__all__ = ["lay_out_and_tell", "prepare"]
 
 
 @click.command(
@@ -59,21 +64,40 @@ def prepare(
     written beside them; without SOURCE, it alone is written.
     """
     from webbmosaic.datasets import Workspace
-    from webbmosaic.stages.prepare import (
-        Wanted,
-        find_uncals,
-        lay_out,
-        write_visit_table,
-    )
+    from webbmosaic.stages.prepare import Wanted, find_uncals
 
-    workspace = Workspace(work)
-    if not sources:
-        click.echo(f"{write_visit_table(workspace)} exposures: {workspace.visit_table}")
-        return
     wanted = Wanted(filters, instruments, programs, observations)
-    result = lay_out(
-        find_uncals(sources), workspace, wanted, copy=copy, dry_run=dry_run
-    )
+    paths = find_uncals(sources)
+    if lay_out_and_tell(paths, Workspace(work), wanted, copy=copy, dry_run=dry_run):
+        sys.exit(1)
+
+
+def lay_out_and_tell(
+    paths: list[Path],
+    workspace: Workspace,
+    wanted: Wanted,
+    *,
+    copy: bool,
+    dry_run: bool,
+) -> bool:
+    """
+    Lay out raw ramps, write the visit table, and say what was done.
+
+    Parameters
+    ----------
+    paths : list of `~pathlib.Path`
+    workspace : Workspace
+    wanted : Wanted
+    copy, dry_run : bool
+
+    Returns
+    -------
+    broken : bool
+        Whether some files cannot be used.
+    """
+    from webbmosaic.stages.prepare import lay_out, write_visit_table
+
+    result = lay_out(paths, workspace, wanted, copy=copy, dry_run=dry_run)
     for path, reason in result.left_out.items():
         click.echo(f"left out {path.name}: {reason}")
     for sentence in result.problems.values():
@@ -86,5 +110,4 @@ def prepare(
     if not dry_run and (result.laid_out or result.there):
         write_visit_table(workspace)
         click.echo(f"visits: {workspace.visit_table}")
-    if result.problems:
-        sys.exit(1)
+    return bool(result.problems)

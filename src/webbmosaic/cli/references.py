@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from webbmosaic.archives.upgrade import Change
     from webbmosaic.datasets import Workspace
 
-__all__ = ["complete_references", "refcat", "references"]
+__all__ = ["complete_references", "read_raw_headers", "refcat", "references"]
 
 
 @click.command(epilog="Example: webbmosaic references -C ceers --export /scratch/crds")
@@ -81,7 +81,7 @@ def references(
     workspace = Workspace(work)
     if verify:
         _finish(_verify(workspace))
-    headers, troubles = _read_headers(workspace, datasets)
+    headers, troubles = read_raw_headers(workspace, datasets)
     if diff:
         _show_diff(workspace, headers, context, offline=offline)
     else:
@@ -101,10 +101,29 @@ def _finish(troubles: Iterable[str]) -> None:
     sys.exit(1 if troubles else 0)
 
 
-def _read_headers(
+def read_raw_headers(
     workspace: Workspace, wanted: tuple[str, ...]
 ) -> tuple[dict[str, Header], list[str]]:
-    """Read the headers of the raw ramps; those that cannot be used are troubles."""
+    """
+    Read the headers of the raw ramps of a work folder.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    wanted : tuple of str
+        Datasets, which may hold wildcards; none means all.
+
+    Returns
+    -------
+    headers : dict of dataset name to header
+    troubles : list of str
+        A sentence for each file that cannot be used.
+
+    Raises
+    ------
+    UsageError
+        If there is no such dataset.
+    """
     from fnmatch import fnmatch
 
     from webbmosaic.archives.headers import scan_headers
