@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from webbmosaic.archives.headers import Header
-from webbmosaic.archives.lock import Hashes, Lock, stamp, write_lock
+from webbmosaic.archives.lock import FileStamp, Hashes, Lock, stamp, write_lock
 from webbmosaic.archives.references import (
     job_environment,
     locate_reference,
@@ -36,9 +36,11 @@ def work(tmp_path: Path) -> Workspace:
 
 
 def lock_all(work: Workspace, cache: Any) -> None:
-    files = {p.name: p for p in cache.root.glob("references/jwst/*/*")}
-    stamps = {name: stamp(path, Hashes(None)) for name, path in files.items()}
-    write_lock(work.lock, Lock(CONTEXT, "", stamps))
+    def stamps(pattern: str) -> dict[str, FileStamp]:
+        return {p.name: stamp(p, Hashes(None)) for p in cache.root.glob(pattern)}
+
+    references, mappings = stamps("references/jwst/*/*"), stamps("mappings/jwst/*")
+    write_lock(work.lock, Lock(CONTEXT, "", references, mappings))
 
 
 def test_needed_per_stage(cache: Any, exposure: Exposure) -> None:
@@ -138,6 +140,16 @@ def test_locked_files_must_be_the_same(
         pinned_references(exposure(), DATASET, work)
     for word in (DATASET, FLAT, good, bad, "Try: restore the file"):
         assert word in str(caught.value)
+
+
+def test_locked_rules_must_be_the_same(
+    cache: Any, work: Workspace, exposure: Exposure
+) -> None:
+    lock_all(work, cache)
+    path = cache.mappings / "jwst_nircam_gain_0001.rmap"
+    cache.rewrite(path, path.read_text().replace("2021-01-01", "2021-01-02"))
+    with pytest.raises(ReferenceFileError, match=r"gain_0001\.rmap has sha256"):
+        pinned_references(exposure(), DATASET, work)
 
 
 def test_files_outside_the_lock_are_refused(

@@ -162,14 +162,14 @@ class Server:
         from crds.client import api
 
         instrument = {"META.INSTRUMENT.NAME": path.parent.name}
+        why = "was not fetched to its end"
         try:
             api.FileCacher("jwst.pmap", parameters=instrument).get_local_files([name])
             why = self.why_wrong(path, hashes)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+        finally:
+            if why:
+                path.unlink(missing_ok=True)
         if why:
-            path.unlink()
             msg = f"{name} as fetched from {self.url} {why}"
             raise ArchiveError(msg)
 

@@ -360,18 +360,18 @@ def pinned_references(
 def _checked_hashes(
     paths: Collection[Path], dataset: str, workspace: Workspace
 ) -> dict[str, str]:
-    """Compare files with the lock; nothing where there is no lock."""
+    """Compare files, and all rules, with the lock; nothing where there is no lock."""
+    import crds
+
     lock = read_lock(workspace.lock)
     if lock is None:
         return {}
     hashes = Hashes(workspace.reference_hashes)
-    for path in sorted(paths):
-        locked = lock.references.get(path.name)
-        why = (
-            changed(path, locked, hashes)
-            if locked
-            else f"{path.name} is not in {workspace.lock}"
-        )
+    mappings = [Path(crds.locate_mapping(name, "jwst")) for name in lock.mappings]
+    for path in (*sorted(paths), *mappings):
+        why = f"{path.name} is not in {workspace.lock}"
+        if path.name in lock.files:
+            why = changed(path, lock.files[path.name], hashes)
         if why:
             msg = (
                 f"{dataset}: its reference {why}. Try: restore the file, or"
