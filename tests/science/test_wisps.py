@@ -55,6 +55,13 @@ def test_amplitude_comes_back_through_stripes(seed):
     assert abs(fit.amplitudes[0] - 1) < 4 * fit.errors[0] < 0.3
 
 
+@pytest.mark.parametrize("amplitude", [0.3, 5.0, 30.0])
+def test_faint_and_bright_wisps(amplitude):
+    fit = fit_wisps(frame(2, amplitude=amplitude), ERR, [ridge()])
+    assert fit.accepted
+    assert fit.amplitudes[0] == pytest.approx(amplitude, abs=0.05, rel=0.02)
+
+
 def test_amplitude_in_a_crowded_field():
     fields = [stars(np.random.default_rng(s), 900) for s in range(3)]
     fits = [fit_wisps(frame(s, f), ERR, [ridge()]) for s, f in enumerate(fields)]

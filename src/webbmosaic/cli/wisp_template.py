@@ -49,8 +49,8 @@ def build(
     Make wisp templates from the rates of the work folder.
 
     One for each detector (nrca3, nrca4, nrcb3 and nrcb4, or those named) and filter,
-    with a weight map and the list of the exposures used. Reduce the exposures with --set
-    wisps.enabled=false before, so that they still have their wisps.
+    with a weight map and the list of the exposures used. Reduce the exposures before
+    with --set wisps.enabled=false, so that they still have their wisps.
     """
     from webbmosaic.datasets import Workspace
     from webbmosaic.files.wisp_templates import template_folder

@@ -19,7 +19,6 @@ from webbmosaic.science.wisp_frames import (
     BIN,
     Blocks,
     bin_frame,
-    compact_sources,
     halve,
     smooth_at_noise,
 )
@@ -95,10 +94,10 @@ def build_wisp_template(
 
     Notes
     -----
-    The first guess is the median of the frames without their compact sources. Then
-    each frame is fitted, its sources are masked and its 1/f noise is subtracted; the
-    template is the mean of all frames weighted by their squared amplitudes, without
-    outliers, and is smoothed as far as its noise asks for.
+    The first guess is the median of the frames. Then each frame is fitted, its sources
+    are masked and its 1/f noise is subtracted; the template is the mean of all frames
+    weighted by their squared amplitudes, without outliers, and is smoothed as far as
+    its noise asks for.
     """
     if count < 3:
         msg = f"a wisp template needs 3 exposures or more, not {count}"
@@ -113,11 +112,11 @@ def build_wisp_template(
 
 
 def _first_guess(read: Callable[[int], Frame], count: int) -> FloatArray:
-    """Median of the frames on blocks, without compact sources."""
+    """Median of the frames on blocks: sources move, wisps stay."""
     stack = []
     for i in range(count):
         data, usable = read(i)
-        blocks = _quiet(_blocks(data, usable & np.isfinite(data)))
+        blocks = halve(_blocks(data, usable & np.isfinite(data)))
         level = np.median(blocks.data[blocks.weight > 0])
         stack.append(np.where(blocks.weight > 0, blocks.data - level, np.nan))
     guess = _nan_median(np.array(stack, np.float32))
@@ -141,12 +140,6 @@ def _blocks(data: FloatArray, good: BoolArray) -> Blocks:
     values = data[:ny, :nx]
     flat = np.ones_like(values)
     return bin_frame(values, flat, [], good[:ny, :nx])
-
-
-def _quiet(blocks: Blocks) -> Blocks:
-    sources = compact_sources(blocks.data * np.sqrt(blocks.weight), blocks.weight > 0)
-    weight = np.where(sources, 0, blocks.weight).astype(np.float32)
-    return halve(Blocks(blocks.data, weight, blocks.templates))
 
 
 def _improved(

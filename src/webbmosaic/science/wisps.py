@@ -41,8 +41,8 @@ Vector = npt.NDArray[np.float64]
 #: Side of the cells over which errors are taken to be independent, in blocks.
 _CELL = 16
 
-#: Rounds of fitting and masking, at most.
-_ROUNDS = 5
+#: Rounds of fitting and masking, at most, for each mask of small sources.
+_ROUNDS = (2, 4)
 
 #: How strongly the terms of the background are held where 1/f noise can stand for them.
 _RIDGE = 1e-3
@@ -143,8 +143,11 @@ def fit_wisps(
     fine = bin_frame(data[box], err[box], [t[box] for t in templates], good)
     if np.count_nonzero(fine.weight) < 0.05 * fine.weight.size:
         return _nothing(len(templates), "too few usable pixels")
-    problem = _without_sources(fine, outputs, background_degree)
-    problem = _iterate(problem)
+    guess, noise = _first_guess(fine), ReadNoise(outputs)
+    for rounds in _ROUNDS:
+        problem = _without_sources(fine, guess, noise, background_degree)
+        problem, guess = _iterate(problem, rounds)
+        noise = problem.noise
     solution = _select(problem)
     pixels = (2 * BIN) ** 2 * int(np.count_nonzero(problem.weight))
     return _judge(solution, len(templates), pixels, min_significance)
@@ -197,9 +200,25 @@ class _Solution:
     residual: FloatArray  # without wisps, background and 1/f noise
 
 
-def _without_sources(fine: Blocks, outputs: int, degree: int) -> _Problem:
+def _first_guess(fine: Blocks) -> Vector:
+    """Amplitudes from the medians of bright and faint parts of the templates."""
+    guess = np.zeros(len(fine.templates))
+    good = fine.weight > 0
+    for k, template in enumerate(fine.templates):
+        peak = np.max(template[good])
+        bright, faint = good & (template > 0.5 * peak), good & (template < 0.1 * peak)
+        if peak > 0 and bright.any() and faint.any():
+            above = fine.data[bright] - np.median(fine.data[faint])
+            guess[k] = max(0.0, float(np.median(above / template[bright])))
+    return guess
+
+
+def _without_sources(
+    fine: Blocks, guess: Vector, noise: ReadNoise, degree: int
+) -> _Problem:
     """Mask small sources where they are resolved, then work on larger blocks."""
-    signal = fine.data * np.sqrt(fine.weight)
+    wisp = np.tensordot(guess.astype(np.float32), fine.templates, axes=1)
+    signal = (fine.data - wisp) * np.sqrt(fine.weight)
     sources = compact_sources(signal, fine.weight > 0)
     weight = np.where(sources, 0, fine.weight).astype(np.float32)
     blocks = halve(replace(fine, weight=weight))
@@ -208,14 +227,14 @@ def _without_sources(fine: Blocks, outputs: int, degree: int) -> _Problem:
     blocks = replace(blocks, data=np.where(seen, blocks.data - sky, 0))
     terms = polynomials(blocks.weight.shape, degree)
     design = np.concatenate([blocks.templates, terms])
-    return _Problem(blocks, design, blocks.weight, ReadNoise(outputs))
+    return _Problem(blocks, design, blocks.weight, noise)
 
 
-def _iterate(problem: _Problem) -> _Problem:
+def _iterate(problem: _Problem, rounds: int) -> tuple[_Problem, Vector]:
     """Fit, mask and measure the noise in turns, until the amplitudes stay."""
     everything = np.ones(problem.count, bool)
     full, previous = problem.blocks.weight, None
-    for turn in range(_ROUNDS):
+    for turn in range(rounds):
         solution = _solve(problem, everything)
         found = solution.values[: problem.count]
         if previous is not None and np.allclose(found, previous, rtol=5e-3, atol=0):
@@ -229,7 +248,7 @@ def _iterate(problem: _Problem) -> _Problem:
         weight = np.where(masked, 0, full).astype(np.float32)
         flat = _flattened(problem, solution.values)
         problem = replace(problem, weight=weight, blocks=flat)
-    return problem
+    return problem, found
 
 
 def _flattened(problem: _Problem, values: Vector) -> Blocks:
