@@ -340,8 +340,10 @@ SECTIONS: dict[str, type[Any]] = {
     if f.name != "narrowed"
 }
 
-#: Defaults that differ between instruments: 1/f stripes are worth fitting in NIRCam's.
+#: Defaults that differ between instruments. 1/f stripes are worth fitting in NIRCam's;
+#: tweakreg's first guess is good to a pixel, and MIRI's are larger.
 _BUILT_IN: dict[str, Any] = {
+    "alignment": {"instrument": {"MIRI": {"tolerance": 0.25, "separation": 0.4}}},
     "stripes": {
         "instrument": {"MIRI": {"enabled": False}, "NIRISS": {"enabled": False}}
     },

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from webbmosaic.science.alignment import agreement, find_stars, windowed_centroids
+from webbmosaic.science.alignment import (
+    agreement,
+    connected,
+    find_stars,
+    windowed_centroids,
+)
 
 FWHM = 2.2
 
@@ -116,3 +121,20 @@ def test_an_exposure_elsewhere_matches_nothing(rng):
 
 def test_no_source_at_all():
     assert agreement([np.empty((0, 2))] * 2, tolerance=0.1)[0].matches == 0
+
+
+def test_a_visit_that_is_off_is_not_connected(rng):
+    """Each visit agrees with itself; only the comparison of both shows it."""
+    truth = rng.uniform(0, 60, (40, 2))
+    visits = [truth, truth, truth + 0.3, truth + 0.3, truth]
+    component = connected(visits, list("abcde"), tolerance=0.1, minimum=4)
+    assert component[0] == component[1] == component[4]
+    assert component[2] == component[3] != component[0]
+
+
+def test_detectors_read_together_are_connected(rng):
+    left, right = rng.uniform(0, 60, (40, 2)), rng.uniform(100, 160, (3, 2))
+    component = connected(
+        [left, right, left], ["one", "one", "two"], tolerance=0.1, minimum=4
+    )
+    assert set(component) == {component[0]}

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-__all__ = ["Agreement", "agreement", "find_stars", "windowed_centroids"]
+__all__ = [
+    "Agreement",
+    "agreement",
+    "connected",
+    "find_stars",
+    "windowed_centroids",
+]
 
 _GAUSSIAN_FWHM = 2.3548  # sigmas in a full width at half maximum
 _HALF = 5  # half size of the cut-out in which a star is centred, in pixels
@@ -175,19 +183,69 @@ def agreement(
     agreements : list of Agreement
         One for each exposure.
     """
-    owner = np.concatenate([np.full(len(p), i) for i, p in enumerate(positions)])
-    everything = np.concatenate(positions) if positions else np.empty((0, 2))
-    if len(everything) == 0:
-        return [Agreement(0, float("nan")) for _ in positions]
-    tree = cKDTree(everything)
-    neighbours = tree.query_ball_point(everything, tolerance)
+    everything, owner = _joined(positions)
     offsets = np.full(everything.shape, np.nan)
-    for index, near in enumerate(neighbours):
+    for near in _sources(everything, owner, tolerance):
+        offsets[near] = everything[near] - everything[near].mean(axis=0)
+    return [_summary(offsets[owner == i]) for i in range(len(positions))]
+
+
+def connected(
+    positions: list[NDArray[np.float64]],
+    units: list[str],
+    *,
+    tolerance: float,
+    minimum: int,
+) -> NDArray[np.int_]:
+    """
+    Tell which exposures agree with each other, directly or through others.
+
+    Parameters
+    ----------
+    positions : list of `~numpy.ndarray`, shape (n, 2)
+        As for `agreement`.
+    units : list of str
+        Exposures of the same unit move as one: detectors that were read together.
+    tolerance : float
+        Positions closer than this are the same source, in arcsec.
+    minimum : int
+        Sources that two units must share to agree.
+
+    Returns
+    -------
+    component : 1D int `~numpy.ndarray`
+        Equal numbers for exposures that agree.
+    """
+    names, unit = np.unique(units, return_inverse=True)
+    everything, owner = _joined(positions)
+    shared = np.zeros((len(names), len(names)), int)
+    for near in _sources(everything, owner, tolerance):
+        there = np.unique(unit[owner[near]])
+        shared[np.ix_(there, there)] += 1
+    _, component = connected_components(shared >= minimum, directed=False)
+    return np.asarray(component)[unit]
+
+
+def _joined(
+    positions: list[NDArray[np.float64]],
+) -> tuple[NDArray[np.float64], NDArray[np.int_]]:
+    owner = np.concatenate([np.full(len(p), i) for i, p in enumerate(positions)])
+    return np.concatenate([p.reshape(-1, 2) for p in positions]), owner
+
+
+def _sources(
+    everything: NDArray[np.float64], owner: NDArray[np.int_], tolerance: float
+) -> Iterator[list[int]]:
+    """Find positions of different exposures that are one source, each source once."""
+    if len(everything) == 0:
+        return
+    tree = cKDTree(everything)
+    for index, near in enumerate(tree.query_ball_point(everything, tolerance)):
         owners = owner[near]
         # Two sources of one exposure within the tolerance: which is which is unknown.
-        if len(near) > 1 and len(set(owners)) == len(owners):
-            offsets[index] = everything[index] - everything[near].mean(axis=0)
-    return [_summary(offsets[owner == i]) for i in range(len(positions))]
+        once = len(near) > 1 and len(set(owners)) == len(owners)
+        if once and min(near) == index:
+            yield near
 
 
 def _summary(offsets: NDArray[np.float64]) -> Agreement:

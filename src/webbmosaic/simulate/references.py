@@ -137,8 +137,8 @@ def _references(
     counters: dict[tuple[str, str], int] = {}
     for instrument, reftype, match, content in chain(
         _pixel_references(setups, seed, effects),
-        _detector_references(setups, energy, area=area),
-        _instrument_references(setups),
+        _detector_references(setups, area=area),
+        _instrument_references(setups, energy),
     ):
         key = (instrument, reftype)
         counters[key] = number = counters.get(key, 0) + 1
@@ -225,21 +225,15 @@ def _of_pixels(reftype: str, setup: Setup, maps: PixelMaps) -> _Content:
     return _Content(keywords, getattr(make, reftype)(setup, maps), {})
 
 
-def _detector_references(
-    setups: list[Setup], energy: EncircledEnergy, *, area: bool
-) -> Iterator[_Unnamed]:
+def _detector_references(setups: list[Setup], *, area: bool) -> Iterator[_Unnamed]:
     """What is one table or model for a detector."""
     for detector in sorted({setup.aperture.detector for setup in setups}):
         instrument = aperture(detector).instrument
         match = {_DETECTOR: detector}
         label = {"DETECTOR": detector}
         pixel = {**label, **make.area_keywords(detector)}
-        names = tuple(
-            sorted({s.filter.name for s in setups if s.aperture.detector == detector})
-        )
         tables = {
             "photom": _Content(pixel, make.photom(detector), {}),
-            "apcorr": _Content(label, make.apcorr(detector, names, energy), {}),
             "distortion": _Content(label, {}, make.distortion(detector)),
             "filteroffset": _Content(label, {}, make.filteroffset(detector)),
         }
@@ -252,8 +246,10 @@ def _detector_references(
             yield instrument, reftype, match, content
 
 
-def _instrument_references(setups: list[Setup]) -> Iterator[_Unnamed]:
-    """What is one table for an instrument."""
+def _instrument_references(
+    setups: list[Setup], energy: EncircledEnergy
+) -> Iterator[_Unnamed]:
+    """What is one table for an instrument: mosaics know no single detector."""
     instruments = sorted({setup.aperture.instrument for setup in setups})
     for instrument in instruments:
         detectors = sorted(
@@ -265,6 +261,34 @@ def _instrument_references(setups: list[Setup]) -> Iterator[_Unnamed]:
         )
         tree = make.abvegaoffset(tuple(detectors))
         yield instrument, "abvegaoffset", {}, _Content({}, {}, tree)
+        yield (
+            instrument,
+            "apcorr",
+            {},
+            _Content({}, _apcorr(setups, detectors, energy), {}),
+        )
+
+
+def _apcorr(
+    setups: list[Setup], detectors: list[str], energy: EncircledEnergy
+) -> dict[str, Any]:
+    """Join the aperture corrections; the detectors of a channel share theirs."""
+    tables = [
+        make.apcorr(
+            detector,
+            tuple(sorted({s.filter.name for s in setups if _is_of(s, detector)})),
+            energy,
+        )["APCORR"]
+        for detector in detectors
+    ]
+    joined = np.concatenate(tables)
+    keys = [tuple(row)[:3] for row in joined.tolist()]
+    first = [n for n, key in enumerate(keys) if key not in keys[:n]]
+    return {"APCORR": joined[first]}
+
+
+def _is_of(setup: Setup, detector: str) -> bool:
+    return setup.aperture.detector == detector
 
 
 def _labelled(content: _Content, instrument: str, rule: Rule) -> _Content:

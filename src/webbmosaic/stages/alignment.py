@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from webbmosaic.errors import AlignmentError, UsageError
-from webbmosaic.science.alignment import agreement, find_stars
+from webbmosaic.science.alignment import agreement, connected, find_stars
 from webbmosaic.settings import Alignment
 from webbmosaic.stages.clean import usable_pixels
 from webbmosaic.stages.pipeline import call
@@ -33,6 +33,7 @@ class _Outcome:
     sources: int
     matches: int
     matches_together: int
+    agrees: bool
     residual_mas: float | None
     shift_mas: tuple[float, float]
     rotation_deg: float
@@ -45,6 +46,8 @@ class _Outcome:
         """Say which limit is exceeded, if one is."""
         if self.too_few(wanted):
             return f"{self.matches_together} matched sources, {wanted.minobj} needed"
+        if not self.agrees:
+            return "its sources do not lie where the other exposures have them"
         shift = math.hypot(*self.shift_mas) / 1000
         if shift > wanted.max_shift:
             return f"shift {shift:.2f} arcsec exceeds {wanted.max_shift}"
@@ -125,9 +128,10 @@ def _tweakreg(
     from jwst.datamodels import ModelLibrary
     from jwst.tweakreg import TweakRegStep
 
-    few = min(len(s) for s in stars)
-    automatic = "rshift" if few >= _ENOUGH_FOR_ROTATION else "shift"
-    geometry = {"auto": automatic}
+    relative = _geometry(wanted.fitgeometry, min(len(s) for s in stars))
+    absolute = _geometry(
+        wanted.abs_fitgeometry, _catalogue_stars(models, stars, wanted)
+    )
     with tempfile.TemporaryDirectory(prefix="webbmosaic-") as folder:
         for index, (model, found) in enumerate(zip(models, stars, strict=True)):
             path = Path(folder) / f"{index}.ecsv"
@@ -139,15 +143,13 @@ def _tweakreg(
             who=name,
             use_custom_catalogs=True,
             minobj=wanted.minobj,
-            fitgeometry=geometry.get(wanted.fitgeometry, wanted.fitgeometry),
+            fitgeometry=relative,
             searchrad=wanted.searchrad,
             tolerance=wanted.tolerance,
             separation=wanted.separation,
             abs_refcat=wanted.abs_refcat,
             abs_minobj=wanted.abs_minobj,
-            abs_fitgeometry=geometry.get(
-                wanted.abs_fitgeometry, wanted.abs_fitgeometry
-            ),
+            abs_fitgeometry=absolute,
             abs_searchrad=wanted.searchrad,
             abs_tolerance=wanted.tolerance,
             abs_separation=wanted.separation,
@@ -158,6 +160,28 @@ def _tweakreg(
             model.meta.tweakreg_catalog = None
             library.shelve(model, index, modify=False)
     return aligned
+
+
+def _geometry(wanted: str, sources: int) -> str:
+    """Choose what may change, where the user leaves it open."""
+    automatic = "rshift" if sources >= _ENOUGH_FOR_ROTATION else "shift"
+    return automatic if wanted == "auto" else wanted
+
+
+def _catalogue_stars(
+    models: list[Any], stars: list[np.ndarray], wanted: Alignment
+) -> int:
+    """Count the stars of the catalogue in the field."""
+    if not wanted.abs_refcat:
+        return 0
+    centre = models[0].meta.wcs(*_middle(models[0]))
+    pairs = zip(models, stars, strict=True)
+    field = np.concatenate([_on_plane(m.meta.wcs, s[:, :2], centre) for m, s in pairs])
+    if len(field) == 0:
+        return 0
+    known = _catalogue_plane(wanted.abs_refcat, centre)
+    inside = (known >= field.min(axis=0)) & (known <= field.max(axis=0))
+    return int(inside.all(axis=1).sum())
 
 
 def _write_positions(stars: np.ndarray, path: Path) -> None:
@@ -176,28 +200,64 @@ def _outcomes(
         for model, found in zip(models, stars, strict=True)
     ]
     agreements = agreement(planes, tolerance=wanted.tolerance)
+    units = [str(model.meta.group_id) for model in models]
     together: Counter[str] = Counter()
-    for model, agreed in zip(models, agreements, strict=True):
-        together[str(model.meta.group_id)] += agreed.matches
+    for unit, agreed in zip(units, agreements, strict=True):
+        together[unit] += agreed.matches
+    agrees = _agrees(planes, units, wanted, centre)
     outcomes = []
-    for model, old, plane, agreed in zip(
-        models, before, planes, agreements, strict=True
-    ):
+    for index, (model, old) in enumerate(zip(models, before, strict=True)):
+        agreed = agreements[index]
         shift, rotation = _moved(model, old)
         known = math.isfinite(agreed.residual)
         outcomes.append(
             _Outcome(
                 exposure=str(model.meta.filename),
                 status=str(model.meta.cal_step.tweakreg),
-                sources=len(plane),
+                sources=len(planes[index]),
                 matches=agreed.matches,
-                matches_together=together[str(model.meta.group_id)],
+                matches_together=together[units[index]],
+                agrees=bool(agrees[index]),
                 residual_mas=round(agreed.residual, 3) if known else None,
                 shift_mas=shift,
                 rotation_deg=rotation,
             )
         )
     return outcomes
+
+
+def _agrees(
+    planes: list[np.ndarray], units: list[str], wanted: Alignment, centre: Any
+) -> np.ndarray:
+    """
+    Tell which exposures agree with most others, and with the catalogue.
+
+    A visit that tweakreg could not match to the others is left where it was, with a
+    status of COMPLETE; it is seen here.
+    """
+    minimum = (
+        min(wanted.minobj, wanted.abs_minobj) if wanted.abs_refcat else wanted.minobj
+    )
+    if wanted.abs_refcat:
+        planes = [*planes, _catalogue_plane(wanted.abs_refcat, centre)]
+        units = [*units, wanted.abs_refcat]
+    component = connected(planes, units, tolerance=wanted.tolerance, minimum=minimum)
+    if wanted.abs_refcat:
+        main = component[-1]
+        component = component[:-1]
+    else:
+        main = np.bincount(component).argmax()
+    agrees: np.ndarray = component == main
+    return agrees
+
+
+def _catalogue_plane(path: str, centre: Any) -> np.ndarray:
+    from astropy.table import Table
+
+    table = Table.read(path)
+    names = {name.upper(): name for name in table.colnames}
+    ra, dec = (np.asarray(table[names[n]], float) for n in ("RA", "DEC"))
+    return _on_plane(lambda x, y: (x, y), np.column_stack([ra, dec]), centre)
 
 
 def _middle(model: Any) -> tuple[float, float]:

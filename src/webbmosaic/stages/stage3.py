@@ -12,7 +12,12 @@ import numpy as np
 
 from webbmosaic.archives.headers import read_header
 from webbmosaic.datasets import IMAGING_EXPOSURES
-from webbmosaic.errors import InputError, UnusableDataError
+from webbmosaic.errors import (
+    InputError,
+    PipelineError,
+    ReferenceFileError,
+    UnusableDataError,
+)
 from webbmosaic.files.ledger import Result
 from webbmosaic.files.models import (
     add_history,
@@ -64,10 +69,9 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
     mosaic = _drizzle(library, settings.resample, name)
     extra = [association]
     mosaic.meta.filename = i2d.name
-    if settings.catalogue.enabled and pinned:
-        extra += _write_catalogue(mosaic, i2d, name)
-    elif settings.catalogue.enabled:
-        notes.append("no source catalogue: it needs CRDS references, none is pinned")
+    if settings.catalogue.enabled:
+        made, said = _catalogue_or_note(mosaic, i2d, name, pinned)
+        extra, notes = extra + made, notes + said
     add_history(mosaic, f"Drizzled {len(models)} exposures")
     context, references = references_used(mosaic)
     save_model(mosaic, i2d)
@@ -236,6 +240,19 @@ def _drizzle(library: Any, wanted: Resample, name: str) -> Any:
         weight_type=wanted.weight_type,
         rotation=0.0 if wanted.north_up else None,
     )
+
+
+def _catalogue_or_note(
+    mosaic: Any, i2d: Path, name: str, context: str
+) -> tuple[list[Path], list[str]]:
+    """Write the catalogue; the mosaic does not fail for want of one."""
+    if not context:
+        return [], ["no source catalogue: it needs CRDS references, none is pinned"]
+    try:
+        made = _write_catalogue(mosaic, i2d, name)
+    except (PipelineError, ReferenceFileError) as error:
+        return [], [f"no source catalogue: {error}"]
+    return made, [] if made else ["no source catalogue: no source was found"]
 
 
 def _write_catalogue(mosaic: Any, i2d: Path, name: str) -> list[Path]:
