@@ -189,17 +189,21 @@ def by_jwst(frame: dict[str, Any], **options: Any) -> np.ndarray:
     from jwst.clean_flicker_noise.clean_flicker_noise import do_correction
     from stdatamodels.jwst.datamodels import ImageModel
 
-    model = ImageModel(data=frame["data"].copy())
-    model.dq = np.where(frame["usable"], 0, 1).astype(np.uint32)
-    model.meta.instrument.name = "NIRCAM"
-    model.meta.instrument.detector = "NRCB4"
+    # fft is refused for NIRCam: show it the frame as NIRSpec's, whose rows run along y.
+    turned = options["fit_method"] == "fft"
+    data, usable = frame["data"], frame["usable"]
+    model = ImageModel(data=(data.T if turned else data).copy())
+    model.dq = np.where(usable.T if turned else usable, 0, 1).astype(np.uint32)
+    model.meta.instrument.name = "NIRSPEC" if turned else "NIRCAM"
+    model.meta.instrument.detector = "NRS1" if turned else "NRCB4"
     model.meta.subarray.name = "FULL"
-    model.meta.subarray.fastaxis, model.meta.subarray.slowaxis = -1, 2
-    model.meta.exposure.type = "NRC_IMAGE"
+    axes = (2, 1) if turned else (-1, 2)
+    model.meta.subarray.fastaxis, model.meta.subarray.slowaxis = axes
+    model.meta.exposure.type = "NRS_FIXEDSLIT" if turned else "NRC_IMAGE"
     cleaned, *_, status = do_correction(model, **options)
     if status != "COMPLETE":
         raise RuntimeError(f"clean_flicker_noise ended with {status}")
-    return np.nan_to_num(frame["data"] - cleaned.data)
+    return np.nan_to_num(data - (cleaned.data.T if turned else cleaned.data))
 
 
 TOOLS = {
@@ -243,7 +247,7 @@ def _run(tool: str, paths: list[str], queue: Any) -> None:
     queue.put(results)
 
 
-def stripes(seeds: list[int], *, with_jwst: bool) -> None:
+def stripes(seeds: list[int], tools: list[str]) -> None:
     """Print the table of the destripers."""
     fields = {
         "sparse": (False, False),
@@ -258,9 +262,8 @@ def stripes(seeds: list[int], *, with_jwst: bool) -> None:
                 path = Path(folder) / f"{name}{seed}.npz"
                 np.savez(path, **make_frame(seed, crowded=crowded, tilted=tilted))
                 paths.append(str(path))
-        for tool in TOOLS:
-            if with_jwst or not tool.startswith("jwst"):
-                _print(tool, list(fields), _spawned(tool, paths))
+        for tool in tools:
+            _print(tool, list(fields), _spawned(tool, paths))
 
 
 def _spawned(tool: str, paths: list[str]) -> list[dict[str, float]]:
@@ -268,7 +271,11 @@ def _spawned(tool: str, paths: list[str]) -> list[dict[str, float]]:
     queue = context.Queue()
     process = context.Process(target=_run, args=(tool, paths, queue))
     process.start()
-    results = queue.get()
+    while process.is_alive() and queue.empty():
+        time.sleep(0.5)
+    if queue.empty():
+        raise SystemExit(f"{tool} failed: see above")
+    results: list[dict[str, float]] = queue.get()
     process.join()
     return results
 
@@ -291,8 +298,14 @@ def main() -> None:
     parser.add_argument("question", choices=["stripes"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--without-jwst", action="store_true")
+    parser.add_argument("--tools", nargs="+", choices=list(TOOLS), default=list(TOOLS))
     wanted = parser.parse_args()
-    stripes(wanted.seeds, with_jwst=not wanted.without_jwst)
+    tools = [
+        tool
+        for tool in wanted.tools
+        if not (wanted.without_jwst and tool.startswith("jwst"))
+    ]
+    stripes(wanted.seeds, tools)
 
 
 if __name__ == "__main__":

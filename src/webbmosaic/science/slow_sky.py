@@ -15,7 +15,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from webbmosaic.science.sources import interpolated
+from webbmosaic.science.smoothing import interpolated
 from webbmosaic.science.stripe_lines import FloatArray
 
 BLOCKS = 32

@@ -11,17 +11,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
+from webbmosaic.science.smoothing import (
+    BIN,
+    Mask,
+    binned,
+    blurred,
+    enlarged,
+    gaussian_taps,
+    grown,
+    interpolated,
+    smoothed,
+)
 from webbmosaic.science.stripe_lines import FloatArray
 
-Mask = npt.NDArray[np.bool_]
-
-_BIN = 4  # pixels; kernels of 3 pixels and more work on means of 4 x 4
 _MAD_TO_SIGMA = 1.4826
+
+__all__ = [
+    "TIERS",
+    "FloatArray",
+    "Mask",
+    "MaskOptions",
+    "Tier",
+    "local_background",
+    "source_mask",
+]
 
 
 @dataclass(frozen=True)
@@ -145,8 +161,8 @@ def local_background(image: FloatArray, good: Mask, *, box: int = 128) -> FloatA
     background : 2-D float32 `~numpy.ndarray`, shape (ny, nx)
         The background, unit of the image.
     """
-    means, counts = _binned(image, good)
-    mesh = _box_medians(means, counts, max(1, box // _BIN))
+    means, counts = binned(image, good)
+    mesh = _box_medians(means, counts, max(1, box // BIN))
     mesh = ndimage.median_filter(mesh, 5, mode="nearest")
     return interpolated(mesh, image.shape)
 
@@ -162,13 +178,13 @@ def _detect(
     above = values - sky
     above *= good
     found = np.zeros(good.shape, bool)
-    fine = [tier for tier in tiers if tier.kernel < _BIN * 0.6]
+    fine = [tier for tier in tiers if tier.kernel < BIN * 0.6]
     for tier in fine:
-        smooth = _smoothed(above, _kernel(tier.kernel))
-        found |= _grown(_above(smooth, good & ~known, tier.threshold), tier.grow)
+        smooth = smoothed(above, gaussian_taps(tier.kernel))
+        found |= grown(_above(smooth, good & ~known, tier.threshold), tier.grow)
     rest = [tier for tier in tiers if tier not in fine]
     coarse = _detect_coarse(above, good & ~found, good & ~known & ~found, rest)
-    return found | _enlarged(coarse, good.shape)
+    return found | enlarged(coarse, good.shape)
 
 
 def _detect_coarse(
@@ -179,15 +195,15 @@ def _detect_coarse(
     What smaller tiers found takes no part: large kernels are for diffuse light, not for
     many stars together.
     """
-    means, counts = _binned(above, good)
-    calm = _binned(above, quiet)[1] > _BIN
+    means, counts = binned(above, good)
+    calm = binned(above, quiet)[1] > BIN
     found = np.zeros(means.shape, bool)
     noise = _lower_scatter(means[calm]) if calm.any() else 0.0
     for tier in sorted(tiers, key=lambda tier: tier.kernel):
-        weight = np.where(found, 0, counts / _BIN**2).astype(np.float32)
-        sigma = tier.kernel / _BIN
-        norm = _blurred(weight, sigma, tier.angle)
-        smooth = _blurred(means * weight, sigma, tier.angle)
+        weight = np.where(found, 0, counts / BIN**2).astype(np.float32)
+        sigma = tier.kernel / BIN
+        norm = blurred(weight, sigma, tier.angle)
+        smooth = blurred(means * weight, sigma, tier.angle)
         smooth = np.where(norm > 0.1, smooth / np.maximum(norm, 0.1), -np.inf)
         hit = _above(
             smooth,
@@ -195,37 +211,8 @@ def _detect_coarse(
             tier.threshold,
             floor=noise * _white(sigma, tier.angle),
         )
-        found |= _grown(hit, round(tier.grow / _BIN))
+        found |= grown(hit, round(tier.grow / BIN))
     return found
-
-
-def _blurred(image: FloatArray, sigma: float, angle: float | None) -> FloatArray:
-    """Smooth in all directions or in one."""
-    if angle is None:
-        return _widely_blurred(image, sigma)
-    if abs((angle + 90.0) % 180.0 - 90.0) > 45:
-        return _blurred(image.T, sigma, 90.0 - angle).T
-    taps = _kernel(sigma)
-    along = np.arange(taps.size) - taps.size // 2
-    rise = np.rint(along * np.tan(np.radians(angle))).astype(np.int64)
-    return np.asarray(_sheared(np.ascontiguousarray(image), taps, rise))
-
-
-def _widely_blurred(image: FloatArray, sigma: float) -> FloatArray:
-    """Smooth with a Gaussian; a wide one on a smaller image."""
-    if sigma < _BIN or min(image.shape) < 4 * _BIN:
-        blurred = ndimage.gaussian_filter(image, sigma, truncate=3, mode="nearest")
-        return np.asarray(blurred)
-    rows, cols = (-(-n // _BIN) for n in image.shape)
-    padded = np.pad(
-        image,
-        ((0, rows * _BIN - image.shape[0]), (0, cols * _BIN - image.shape[1])),
-        mode="edge",
-    )
-    small = padded.reshape(rows, _BIN, cols, _BIN).mean(axis=(1, 3))
-    small = ndimage.gaussian_filter(small, sigma / _BIN, truncate=3, mode="nearest")
-    large = interpolated(small, padded.shape)
-    return large[: image.shape[0], : image.shape[1]]
 
 
 def _above(
@@ -253,18 +240,11 @@ def _white(sigma: float, angle: float | None) -> float:
     return float(share if angle is None else np.sqrt(share))
 
 
-def _kernel(sigma: float) -> FloatArray:
-    """Sample a Gaussian kernel out to three sigma."""
-    reach = max(1, round(3 * sigma))
-    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    return np.asarray(taps / taps.sum(), np.float32)
-
-
 def _box_medians(means: FloatArray, counts: FloatArray, box: int) -> FloatArray:
     """Clipped medians of boxes; boxes without sky get their neighbours' level."""
     rows = max(1, round(means.shape[0] / box))
     cols = max(1, round(means.shape[1] / box))
-    sky = np.where(counts >= _BIN**2 / 4, means, np.nan)
+    sky = np.where(counts >= BIN**2 / 4, means, np.nan)
     if not np.isfinite(sky).any():
         sky = np.where(counts > 0, means, np.nan)
     tall, wide = (-(-n // k) for n, k in zip(means.shape, (rows, cols), strict=True))
@@ -300,126 +280,3 @@ def _nearest(mesh: FloatArray) -> FloatArray:
         empty, return_distances=False, return_indices=True
     )
     return np.asarray(mesh[tuple(where)], np.float32)
-
-
-def interpolated(mesh: FloatArray, shape: tuple[int, int]) -> FloatArray:
-    """
-    Interpolate values of boxes linearly to every pixel.
-
-    Parameters
-    ----------
-    mesh : 2-D float32 `~numpy.ndarray`
-        Values at the centres of boxes that share a frame out evenly.
-    shape : tuple of int
-        Rows and columns of the frame.
-
-    Returns
-    -------
-    image : 2-D float32 `~numpy.ndarray`, shape ``shape``
-        The values, continued linearly at the edges.
-    """
-    ny, nx = shape
-    y = (np.arange(ny) + 0.5) / ny * mesh.shape[0] - 0.5
-    x = (np.arange(nx) + 0.5) / nx * mesh.shape[1] - 0.5
-    return (_hats(y, mesh.shape[0]) @ mesh @ _hats(x, mesh.shape[1]).T).astype(
-        np.float32
-    )
-
-
-def _hats(at: npt.NDArray[np.float64], count: int) -> FloatArray:
-    """Weights of linear interpolation between ``count`` nodes, and beyond them."""
-    weights = np.zeros((at.size, count), np.float32)
-    if count == 1:
-        weights[:] = 1
-        return weights
-    node = np.clip(np.floor(at).astype(np.int64), 0, count - 2)
-    place = np.arange(at.size)
-    weights[place, node] = 1 - (at - node)
-    weights[place, node + 1] = at - node
-    return weights
-
-
-def _binned(image: FloatArray, good: Mask) -> tuple[FloatArray, FloatArray]:
-    """Means of the good pixels in squares of `_BIN` pixels, and their numbers."""
-    ny, nx = image.shape
-    shape = (-(-ny // _BIN), -(-nx // _BIN))
-    sums, counts = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    _bin_sums(image, good, sums, counts)
-    sums /= np.maximum(counts, 1)
-    return sums, counts
-
-
-@numba.njit(cache=True, fastmath=True)
-def _bin_sums(image, good, sums, counts):  # type: ignore[no-untyped-def]
-    for y in range(image.shape[0]):
-        for x in range(image.shape[1]):
-            if good[y, x]:
-                sums[y // _BIN, x // _BIN] += image[y, x]
-                counts[y // _BIN, x // _BIN] += 1
-
-
-@numba.njit(cache=True, fastmath=True)
-def _smoothed(image, taps):  # type: ignore[no-untyped-def]
-    """Convolve with a symmetric separable kernel; zero beyond the edges."""
-    ny, nx = image.shape
-    reach = taps.size // 2
-    out = np.empty_like(image)
-    column = np.zeros(nx + 2 * reach, image.dtype)  # one row, summed along y
-    for y in range(ny):
-        column[:] = 0
-        for k in range(taps.size):
-            j = y + k - reach
-            if 0 <= j < ny:
-                tap = taps[k]
-                for x in range(nx):
-                    column[x + reach] += tap * image[j, x]
-        for x in range(nx):
-            total = np.float32(0)
-            for k in range(taps.size):
-                total += taps[k] * column[x + k]
-            out[y, x] = total
-    return out
-
-
-@numba.njit(cache=True, fastmath=True)
-def _sheared(image, taps, rise):  # type: ignore[no-untyped-def]
-    """Convolve along a slanted line; zero beyond the edges."""
-    ny, nx = image.shape
-    reach = taps.size // 2
-    out = np.zeros_like(image)
-    for y in range(ny):
-        for k in range(taps.size):
-            j, d = y + rise[k], k - reach
-            if 0 <= j < ny:
-                for x in range(max(0, -d), min(nx, nx - d)):
-                    out[y, x] += taps[k] * image[j, x + d]
-    return out
-
-
-def _grown(mask: Mask, reach: int) -> Mask:
-    """Dilate a mask by a square of half side ``reach``."""
-    if reach < 1:
-        return mask
-    rows = _spread(np.ascontiguousarray(mask), reach)
-    return np.asarray(_spread(np.ascontiguousarray(rows.T), reach).T)
-
-
-@numba.njit(cache=True)
-def _spread(mask, reach):  # type: ignore[no-untyped-def]
-    """Dilate along the rows."""
-    ny, nx = mask.shape
-    out = np.zeros_like(mask)
-    for y in range(ny):
-        until = -1
-        for x in range(-reach, nx):
-            if x + reach < nx and mask[y, x + reach]:
-                until = x + 2 * reach
-            if x >= 0:
-                out[y, x] = x <= until
-    return out
-
-
-def _enlarged(coarse: Mask, shape: tuple[int, int]) -> Mask:
-    """Bring a mask of bins back to pixels."""
-    fine = np.repeat(np.repeat(coarse, _BIN, axis=0), _BIN, axis=1)
-    return np.asarray(fine[: shape[0], : shape[1]])
