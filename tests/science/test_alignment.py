@@ -58,7 +58,7 @@ def test_stars_come_back_without_pixel_phase_bias(rng, positions):
 
 def test_noise_alone_holds_no_star(rng):
     image = rng.normal(0, 1, (96, 96))
-    assert find_stars(image, np.ones(image.shape, bool)).shape == (0, 3)
+    assert find_stars(image, np.ones(image.shape, bool)).shape == (0, 4)
 
 
 def test_a_saturated_star_is_left_out(rng, positions):
@@ -84,7 +84,7 @@ def test_a_galaxy_is_no_star_to_speak_of(rng, positions):
 
 def test_nothing_usable():
     empty = find_stars(np.zeros((32, 32)), np.zeros((32, 32), bool))
-    assert empty.shape == (0, 3)
+    assert empty.shape == (0, 4)
 
 
 def test_a_source_at_the_edge_is_not_good(rng):

@@ -17,6 +17,8 @@ from webbmosaic.science.alignment import agreement, connected, find_stars
 from webbmosaic.settings import Alignment
 from webbmosaic.stages.clean import usable_pixels
 from webbmosaic.stages.pipeline import call
+from webbmosaic.stages.refinement import refine
+from webbmosaic.stages.tangent_plane import catalogue_plane, on_plane
 
 __all__ = ["align"]
 
@@ -105,6 +107,7 @@ def align(
     ]
     before = [copy.deepcopy(model.meta.wcs) for model in models]
     models = _tweakreg(models, stars, wanted, name)
+    refine(models, stars, wanted, enough=_ENOUGH_FOR_ROTATION)
     outcomes = _outcomes(models, stars, before, wanted)
     kept, notes = _judged(models, outcomes, wanted, name)
     return kept, [vars(outcome) for outcome in outcomes], notes
@@ -176,10 +179,10 @@ def _catalogue_stars(
         return 0
     centre = models[0].meta.wcs(*_middle(models[0]))
     pairs = zip(models, stars, strict=True)
-    field = np.concatenate([_on_plane(m.meta.wcs, s[:, :2], centre) for m, s in pairs])
+    field = np.concatenate([on_plane(m.meta.wcs, s[:, :2], centre) for m, s in pairs])
     if len(field) == 0:
         return 0
-    known = _catalogue_plane(wanted.abs_refcat, centre)
+    known = catalogue_plane(wanted.abs_refcat, centre)
     inside = (known >= field.min(axis=0)) & (known <= field.max(axis=0))
     return int(inside.all(axis=1).sum())
 
@@ -187,7 +190,7 @@ def _catalogue_stars(
 def _write_positions(stars: np.ndarray, path: Path) -> None:
     from astropy.table import Table
 
-    table = Table(stars.reshape(-1, 3), names=("x", "y", "flux"))
+    table = Table(stars[:, :3], names=("x", "y", "flux"))
     table.write(path, format="ascii.ecsv")
 
 
@@ -196,7 +199,7 @@ def _outcomes(
 ) -> list[_Outcome]:
     centre = models[0].meta.wcs(*_middle(models[0]))
     planes = [
-        _on_plane(model.meta.wcs, found[:, :2], centre)
+        on_plane(model.meta.wcs, found[:, :2], centre)
         for model, found in zip(models, stars, strict=True)
     ]
     agreements = agreement(planes, tolerance=wanted.tolerance)
@@ -239,7 +242,7 @@ def _agrees(
         min(wanted.minobj, wanted.abs_minobj) if wanted.abs_refcat else wanted.minobj
     )
     if wanted.abs_refcat:
-        planes = [*planes, _catalogue_plane(wanted.abs_refcat, centre)]
+        planes = [*planes, catalogue_plane(wanted.abs_refcat, centre)]
         units = [*units, wanted.abs_refcat]
     component = connected(planes, units, tolerance=wanted.tolerance, minimum=minimum)
     if wanted.abs_refcat:
@@ -251,29 +254,9 @@ def _agrees(
     return agrees
 
 
-def _catalogue_plane(path: str, centre: Any) -> np.ndarray:
-    from astropy.table import Table
-
-    table = Table.read(path)
-    names = {name.upper(): name for name in table.colnames}
-    ra, dec = (np.asarray(table[names[n]], float) for n in ("RA", "DEC"))
-    return _on_plane(lambda x, y: (x, y), np.column_stack([ra, dec]), centre)
-
-
 def _middle(model: Any) -> tuple[float, float]:
     ny, nx = model.data.shape
     return (nx - 1) / 2, (ny - 1) / 2
-
-
-def _on_plane(wcs: Any, pixels: np.ndarray, centre: tuple[float, float]) -> np.ndarray:
-    """Put pixels (n, 2) on a tangent plane of the sky, in arcsec."""
-    from astropy.coordinates import SkyCoord
-
-    origin = SkyCoord(*centre, unit="deg")
-    frame = origin.skyoffset_frame()
-    there = SkyCoord(*wcs(pixels[:, 0], pixels[:, 1]), unit="deg")
-    offset = there.transform_to(frame)
-    return np.column_stack([offset.lon.arcsec, offset.lat.arcsec])
 
 
 def _moved(model: Any, old: Any) -> tuple[tuple[float, float], float]:
@@ -281,8 +264,8 @@ def _moved(model: Any, old: Any) -> tuple[tuple[float, float], float]:
     x, y = _middle(model)
     points = np.array([[x, y], [x + 20, y]])
     centre = old(x, y)
-    was = _on_plane(old, points, centre)
-    now = _on_plane(model.meta.wcs, points, centre)
+    was = on_plane(old, points, centre)
+    now = on_plane(model.meta.wcs, points, centre)
     angles = [math.atan2(*(p[1] - p[0])) for p in (was, now)]
     turned = math.degrees(angles[1] - angles[0])
     east, north = 1000 * (now[0] - was[0])
