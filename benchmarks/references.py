@@ -25,7 +25,7 @@ from astropy.io import fits
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "archives"))
 from conftest import CONTEXT, PLAIN_KINDS, FakeCache
 from webbmosaic.archives.gather import resolve
-from webbmosaic.archives.headers import NEEDED_KEYWORDS, Header, read_headers
+from webbmosaic.files.headers import NEEDED_KEYWORDS, Header, read_headers
 from webbmosaic.archives.reftypes import keyword_of_parkey, reference_types
 
 EXPOSURES = 13_000

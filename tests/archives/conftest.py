@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from webbmosaic.archives.headers import NEEDED_KEYWORDS, Header
+from webbmosaic.files.headers import NEEDED_KEYWORDS, Header
 
 CONTEXT = "jwst_0001.pmap"
 DATE_KEYS = ("META.OBSERVATION.DATE", "META.OBSERVATION.TIME")

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from webbmosaic.archives.headers import Header
 from webbmosaic.archives.lock import FileStamp, Hashes, Lock, stamp, write_lock
 from webbmosaic.archives.references import (
     job_environment,
@@ -23,6 +22,7 @@ from webbmosaic.archives.references import (
 )
 from webbmosaic.datasets import Workspace
 from webbmosaic.errors import ReferenceFileError
+from webbmosaic.files.headers import Header
 
 CONTEXT = "jwst_0001.pmap"
 DATASET = "jw01345001001_02101_00001_nrcb1"

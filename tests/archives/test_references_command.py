@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from webbmosaic.archives.headers import Header
 from webbmosaic.cli.references import references
 from webbmosaic.datasets import Dataset, Workspace
 from webbmosaic.errors import ReferenceFileError, WebbmosaicError
+from webbmosaic.files.headers import Header
 
 CONTEXT = "jwst_0001.pmap"
 FLAT = "jwst_nircam_flat_0001.fits"

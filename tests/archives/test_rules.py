@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from webbmosaic.archives import rules as module
-from webbmosaic.archives.headers import Header
 from webbmosaic.archives.reftypes import keyword_of_parkey, reference_types
 from webbmosaic.archives.rules import Rules, load_mapping, rules
 from webbmosaic.errors import ReferenceFileError
+from webbmosaic.files.headers import Header
 
 CONTEXT = "jwst_0001.pmap"
 Exposure = Callable[..., Header]

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from webbmosaic.archives.crds_server import Server, rule_files
-from webbmosaic.archives.headers import Header
 from webbmosaic.archives.lock import Hashes, Lock, changed, read_lock, stamp, write_lock
 from webbmosaic.archives.references import locate_reference, unfit_reason
 from webbmosaic.archives.rules import Choice, rules
 from webbmosaic.datasets import INSTRUMENTS, Workspace
 from webbmosaic.errors import ReferenceFileError, StorageError, WebbmosaicError
+from webbmosaic.files.headers import Header
 
 __all__ = [
     "Need",

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from webbmosaic.archives.headers import Header
 from webbmosaic.archives.lock import Hashes, changed, read_lock
 from webbmosaic.archives.reftypes import reference_types
 from webbmosaic.archives.rules import Choice, rules
 from webbmosaic.datasets import Workspace
 from webbmosaic.errors import ReferenceFileError
+from webbmosaic.files.headers import Header
 
 __all__ = [
     "ALL_STAGES",
@@ -165,7 +165,7 @@ def needed_references(
     Parameters
     ----------
     header : dict
-        As `webbmosaic.archives.headers.read_header` gives it.
+        As `webbmosaic.files.headers.read_header` gives it.
     context : str
         The CRDS context; its rules must be in the cache.
     stages : collection of int
@@ -326,7 +326,7 @@ def pinned_references(
     Parameters
     ----------
     header : dict
-        As `webbmosaic.archives.headers.read_header` gives it.
+        As `webbmosaic.files.headers.read_header` gives it.
     dataset : str
         The name to use in sentences.
     workspace : Workspace

@@ -16,9 +16,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from webbmosaic.archives.headers import Header
 from webbmosaic.archives.reftypes import keyword_of_parkey, reference_types
 from webbmosaic.errors import ReferenceFileError
+from webbmosaic.files.headers import Header
 
 __all__ = [
     "Choice",

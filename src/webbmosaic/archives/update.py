@@ -17,11 +17,11 @@ from webbmosaic.archives.gather import (
     resolve,
     wrong_files,
 )
-from webbmosaic.archives.headers import Header
 from webbmosaic.archives.lock import Hashes, read_lock
 from webbmosaic.archives.references import pinned_context
 from webbmosaic.datasets import Workspace
 from webbmosaic.errors import ArchiveError, ReferenceFileError
+from webbmosaic.files.headers import Header
 
 __all__ = [
     "Update",

@@ -16,10 +16,10 @@ from webbmosaic.cli.refcat import refcat
 
 if TYPE_CHECKING:
     from webbmosaic.archives.crds_server import Server
-    from webbmosaic.archives.headers import Header
     from webbmosaic.archives.update import Update
     from webbmosaic.archives.upgrade import Change
     from webbmosaic.datasets import Workspace
+    from webbmosaic.files.headers import Header
 
 __all__ = ["complete_references", "read_raw_headers", "refcat", "references"]
 
@@ -126,8 +126,8 @@ def read_raw_headers(
     """
     from fnmatch import fnmatch
 
-    from webbmosaic.archives.headers import scan_headers
     from webbmosaic.errors import UsageError
+    from webbmosaic.files.headers import scan_headers
 
     names = [Path(name).name for name in wanted] or ["*"]
     datasets = workspace.datasets()

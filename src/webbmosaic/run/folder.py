@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from webbmosaic.archives.headers import read_header, scan_headers
 from webbmosaic.datasets import (
     IMAGING_EXPOSURES,
     Dataset,
@@ -19,6 +18,7 @@ from webbmosaic.datasets import (
     effective_filter,
 )
 from webbmosaic.errors import UsageError
+from webbmosaic.files.headers import read_header, scan_headers
 from webbmosaic.files.ledger import Record, read_record
 from webbmosaic.files.products import write_text
 from webbmosaic.run.plan import Exposure, group_exposures, plan, plan_mosaic

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from webbmosaic.archives.headers import Header, scan_headers
 from webbmosaic.datasets import (
     IMAGING_EXPOSURES,
     Dataset,
@@ -19,6 +18,7 @@ from webbmosaic.datasets import (
     find_dataset_name,
 )
 from webbmosaic.errors import InputError, UsageError
+from webbmosaic.files.headers import Header, scan_headers
 from webbmosaic.files.products import atomic, write_text
 
 __all__ = ["LaidOut", "Wanted", "find_uncals", "lay_out", "write_visit_table"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from webbmosaic.archives.headers import read_header
 from webbmosaic.datasets import effective_filter, find_dataset_name
 from webbmosaic.errors import NothingToDo, UsageError
+from webbmosaic.files.headers import read_header
 from webbmosaic.files.models import open_image, save_model
 from webbmosaic.settings import Settings
 from webbmosaic.stages.clean import STEPS, Step

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from webbmosaic.archives.headers import Header, read_header
 from webbmosaic.archives.references import pinned_references
 from webbmosaic.datasets import IMAGING_EXPOSURES, Dataset, Workspace
 from webbmosaic.errors import NothingToDo, UnusableDataError
+from webbmosaic.files.headers import Header, read_header
 from webbmosaic.files.ledger import Result
 from webbmosaic.files.models import add_history, references_used, save_model
 from webbmosaic.settings import Detector1, Settings

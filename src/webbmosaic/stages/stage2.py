@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from webbmosaic.archives.headers import read_header
 from webbmosaic.archives.references import pinned_references
 from webbmosaic.datasets import Dataset, Workspace
 from webbmosaic.errors import PipelineError
+from webbmosaic.files.headers import read_header
 from webbmosaic.files.ledger import Result
 from webbmosaic.files.models import (
     add_history,

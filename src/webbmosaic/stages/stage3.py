@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from webbmosaic.archives.headers import read_header
 from webbmosaic.datasets import IMAGING_EXPOSURES
 from webbmosaic.errors import (
     InputError,
@@ -18,6 +17,7 @@ from webbmosaic.errors import (
     ReferenceFileError,
     UnusableDataError,
 )
+from webbmosaic.files.headers import read_header
 from webbmosaic.files.ledger import Result
 from webbmosaic.files.models import (
     add_history,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from webbmosaic.archives.headers import Header
 from webbmosaic.cli.stage0 import stage0
 from webbmosaic.errors import UsageError
+from webbmosaic.files.headers import Header
 
 NAMES = [f"jw01345001001_02101_0000{n}_nrcb1" for n in (1, 2)]
 Run = Callable[..., Result]

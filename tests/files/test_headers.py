@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from webbmosaic.archives.headers import (
+from webbmosaic.errors import InputError
+from webbmosaic.files.headers import (
     NEEDED_KEYWORDS,
     check_whole,
     read_header,
     read_headers,
     scan_headers,
 )
-from webbmosaic.errors import InputError
 
 NUMBERS = dict.fromkeys(
     ["NGROUPS", "NFRAMES", "GROUPGAP", "FASTAXIS", "SLOWAXIS", "SUBSTRT1", "SUBSTRT2"],
