@@ -248,9 +248,14 @@ class Workspace:
         name = f"{dataset}_persistence.fits"
         return self.folder(dataset) / "calibrated1_rates" / name
 
-    def bad_pixels(self, detector: str) -> Path:
-        """The flags of the bad pixels of a detector, from all of its exposures."""
-        return self.root / "badpixels" / f"{detector}_badpixels.fits"
+    @property
+    def flags(self) -> Path:
+        """What was found in all exposures of a detector together."""
+        return self.root / "badpixels"
+
+    def bad_pixels(self, detector: str, frame: str) -> Path:
+        """The flags of the bad pixels of a detector, from all exposures of a frame."""
+        return self.flags / f"{detector}_{frame}_badpixels.fits"
 
     def cal(self, dataset: Dataset) -> Path:
         """The calibrated image of stage 2."""

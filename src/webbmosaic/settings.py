@@ -71,8 +71,10 @@ class Stripes:
     mask: str = setting(
         "", "A FITS image, non-zero on sources, instead of the automatic source mask."
     )
-    save_diagnostics: bool = setting(
-        False, "Write DATASET_stripes.fits: the pattern of each family and the mask."
+    save_diagnostics: str = setting(
+        "",
+        "Folder for DATASET_stripes.fits: the pattern of each family and the mask;"
+        " empty: none is written.",
     )
 
 

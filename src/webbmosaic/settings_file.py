@@ -179,7 +179,7 @@ def as_toml(settings: Settings) -> str:
         for how in KINDS:
             for name, values in given.get(how, {}).items():
                 lines.append(f"[{section}.{how}.{name}]")
-                lines += [f"{key} = {_toml_text(value)}" for key, value in values.items()]
+                lines += [f"{key} = {_toml_text(v)}" for key, v in values.items()]
                 lines.append("")
     return "\n".join(lines)
 

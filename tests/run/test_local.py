@@ -103,8 +103,7 @@ def chain(folder, contents):
         "stage3",
         "all",
         inputs=tuple(t.outputs[0] for t in second),
-        needs=tuple(t.key for t in second),
-        fan_in=True,
+        takes=tuple(t.key for t in second),
     )
     return [*first, *second, mosaic]
 

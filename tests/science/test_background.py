@@ -83,3 +83,13 @@ def test_halos_beyond_the_mask_do_not_count(rng):
     image += 60 / (1 + np.hypot(x - 40, y - 200) / 2) ** 3
     found = measure_sky(image.astype(np.float32), usable())
     assert found.level == pytest.approx(0.3, abs=0.03 * 0.05)
+
+
+def test_far_from_a_star_but_inside_a_large_galaxy(rng):
+    """The faint galaxy on the far side must not be taken for the sky."""
+    image = sky(rng)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    image += 500 * np.exp(-np.hypot(x - 30, y - 30) / 2)
+    image += 0.02 * np.exp(-(((x - 220) ** 2 + (y - 220) ** 2) / (2 * 30**2)))
+    found = measure_sky(image.astype(np.float32), usable())
+    assert found.level == pytest.approx(0.3, abs=0.05 * 0.05)

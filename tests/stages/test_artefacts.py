@@ -14,6 +14,7 @@ from webbmosaic.settings_file import read_settings
 from webbmosaic.stages.artefacts import (
     claws,
     extra_inputs,
+    note_ramp,
     snowball_areas,
     snowballs,
     watch_ramp,
@@ -216,7 +217,8 @@ class Ramp:
 
 def test_snowballs_of_the_ramp_are_masked_in_the_rate():
     hook, found = watch_ramp(Settings())
-    hook(None, Ramp())
+    assert hook == "webbmosaic.stages.artefacts.note_ramp"
+    note_ramp(Ramp())
     assert len(found) == 1
     model = make_model(20 * np.exp(-FAR / 6))
     numbers = snowballs(model, Settings(), found)

@@ -228,10 +228,12 @@ def _reduce(
         link_legacy_names,
         write_tables,
     )
+    from webbmosaic.stages.artefacts import extra_inputs, with_folders
 
     settings = read_all_settings(
         given["work"], given["settings_file"], given["assignments"], overrides
     )
+    settings = with_folders(settings, given["work"].resolve())
     output = given.get("output_dir")
     workspace = Workspace(given["work"], *([output] if output else []))
     context = pinned_context(workspace)
@@ -245,6 +247,7 @@ def _reduce(
         stages=stages,
         context=context,
         selection=Selection(**{name: given[name] for name in names}),
+        extra_inputs=extra_inputs,
     )
     good = run_and_show(
         tasks,

@@ -21,7 +21,8 @@ from webbmosaic.errors import UsageError
 from webbmosaic.files.headers import read_header, scan_headers
 from webbmosaic.files.ledger import Record, read_record
 from webbmosaic.files.products import write_text
-from webbmosaic.run.plan import Exposure, group_exposures, plan, plan_mosaic
+from webbmosaic.run.exposures import Exposure, ExtraInputs
+from webbmosaic.run.plan import group_exposures, plan, plan_mosaic
 from webbmosaic.run.tasks import Task
 from webbmosaic.settings import Grouping, Settings
 
@@ -152,6 +153,7 @@ def folder_tasks(
     stages: tuple[str, ...],
     context: str,
     selection: Selection = Selection(),
+    extra_inputs: ExtraInputs = lambda _settings, _dataset, _filter: (),
 ) -> list[Task]:
     """
     List the tasks of some stages for a work folder.
@@ -166,6 +168,8 @@ def folder_tasks(
     context : str
         The CRDS context.
     selection : Selection, optional
+    extra_inputs : callable, optional
+        As for `~webbmosaic.run.plan.plan`.
 
     Returns
     -------
@@ -176,12 +180,24 @@ def folder_tasks(
     UsageError
         If nothing is selected.
     """
+    names = list(names)
     found = find_exposures(workspace, names, first=stages[0])
     exposures = [e for e in found if selection.has(e)]
     if not exposures:
         msg = f"{workspace.root}: none of {len(found)} exposures is of this selection"
         raise UsageError(msg)
-    return plan(workspace, exposures, settings, stages=stages, context=context)
+    everyone = found if not names else []
+    if names and "stage2" in stages:
+        everyone = find_exposures(workspace, (), first=stages[0])
+    tasks = plan(
+        workspace,
+        exposures,
+        settings,
+        stages=stages,
+        everyone=everyone,
+        extra_inputs=extra_inputs,
+    )
+    return [replace(task, context=context) for task in tasks]
 
 
 def mosaic_task(
@@ -303,9 +319,13 @@ def folder_records(workspace: Workspace) -> list[tuple[str, str, Record | None]]
     """
     records: list[tuple[str, str, Record | None]] = []
     for dataset in workspace.datasets():
-        for stage in ("stage1", "stage2"):
+        for stage in ("stage1", "persistence", "stage2"):
             record = read_record(workspace.record(dataset, stage))
             records.append((stage, str(dataset), record))
+    records += [
+        ("badpixels", path.stem, read_record(path))
+        for path in sorted(workspace.flags.glob("state/*.json"))
+    ]
     for group in workspace.groups():
         record = read_record(workspace.record(group, "stage3"))
         records.append(("stage3", group, record))

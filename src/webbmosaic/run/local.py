@@ -68,7 +68,10 @@ def run_tasks(
         One for each task, in the order in which they ended.
     """
     by_key = {task.key: task for task in tasks}
-    needs = {k: [n for n in t.needs if n in by_key] for k, t in by_key.items()}
+    needs = {
+        key: [n for n in (*task.needs, *task.takes) if n in by_key]
+        for key, task in by_key.items()
+    }
     sorter = TopologicalSorter(needs)
     sorter.prepare()
     state = _State(by_key, redo=redo, report=report)
@@ -104,28 +107,31 @@ class _State:
         self._new: list[str] = []
 
     def prepared(self, task: Task) -> Task:
-        """Leave out of a fan-in task the inputs that could not be made."""
-        if not task.fan_in:
-            return task
-        bad = {
+        """Leave out the inputs that could not be made, where others do."""
+        missing = {
             path
-            for need in task.needs
-            if need in self.outcomes and self.outcomes[need].outcome != DONE
-            for path in self.by_key[need].outputs
+            for key, _ in self._stopped(task.takes)
+            for path in self.by_key[key].outputs
         }
-        kept = tuple(p for p in task.inputs if p not in bad)
+        kept = tuple(path for path in task.inputs if path not in missing)
         return dataclasses.replace(task, inputs=kept)
+
+    def _stopped(self, keys: Iterable[str]) -> list[tuple[str, Record]]:
+        """Give those of some tasks that ended without a product."""
+        return [
+            (key, self.outcomes[key])
+            for key in keys
+            if key in self.outcomes and self.outcomes[key].outcome != DONE
+        ]
 
     def settled(self, task: Task) -> bool:
         """End a task that need not or cannot run; say whether it has ended."""
         if task.key in self.outcomes:
             return True
-        stopped = [
-            (need, self.outcomes[need])
-            for need in task.needs
-            if need in self.outcomes and self.outcomes[need].outcome != DONE
-        ]
-        if stopped and (not task.fan_in or not task.inputs):
+        stopped = self._stopped(task.needs)
+        if not task.inputs:
+            stopped += self._stopped(task.takes)
+        if stopped:
             outcome, sentence = _follows(task, stopped)
             self.end(task, failed_record(task, outcome, sentence), ran=True)
         elif not self.redo and reason_to_run(task) is None:

@@ -4,67 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeAlias
 
 from webbmosaic.datasets import (
     IMAGING_EXPOSURES,
-    Dataset,
     Group,
     Workspace,
-    effective_filter,
 )
+from webbmosaic.run.exposures import Exposure, ExtraInputs
+from webbmosaic.run.flags import add_flag_tasks
 from webbmosaic.run.tasks import Task
 from webbmosaic.settings import Grouping, Settings
 
 __all__ = ["Exposure", "group_exposures", "plan", "plan_mosaic"]
 
-Header: TypeAlias = Mapping[str, str | int | float | bool]
-
 #: Peak memory of calwebb_detector1 and calwebb_image2, in MB, on top of the packages:
 #: measured 2686 MB for 2048 x 2048 x 9 groups and 332 MB for small frames.
 _BASE_MB, _MB_PER_PIXEL_GROUP, _MB_PER_PIXEL = 350.0, 6.5e-5, 2.6e-4
-
-
-@dataclass(frozen=True)
-class Exposure:
-    """
-    A dataset and what its header says.
-
-    Attributes
-    ----------
-    dataset : Dataset
-    header : mapping
-        Primary and SCI keywords; empty where the file cannot be read.
-    cal : `~pathlib.Path`, optional
-        A calibrated image that stands elsewhere than in the work folder.
-    """
-
-    dataset: Dataset
-    header: Header
-    cal: Path | None = None
-
-    @property
-    def filter_name(self) -> str:
-        """The filter that shaped the light; empty where the header is unknown."""
-        name = str(self.header.get("FILTER", ""))
-        return effective_filter(name, str(self.header.get("PUPIL", "")))
-
-    @property
-    def pixels(self) -> float:
-        """Pixels of one frame."""
-        sizes = (float(self.header.get(f"SUBSIZE{axis}", 2048)) for axis in (1, 2))
-        return next(sizes) * next(sizes)
-
-    def settings(self, settings: Settings) -> Settings:
-        """Narrow settings to this exposure."""
-        return settings.for_exposure(
-            instrument=self.dataset.instrument,
-            filter_name=self.filter_name,
-            detector=self.dataset.detector,
-        )
 
 
 def group_exposures(
@@ -128,7 +85,8 @@ def plan(
     settings: Settings,
     *,
     stages: Iterable[str],
-    context: str = "",
+    everyone: Iterable[Exposure] = (),
+    extra_inputs: ExtraInputs = lambda _settings, _dataset, _filter: (),
 ) -> list[Task]:
     """
     List the tasks of some stages.
@@ -141,8 +99,12 @@ def plan(
         Not yet narrowed.
     stages : iterable of str
         Of ``stage1``, ``stage2`` and ``stage3``.
-    context : str, optional
-        The CRDS context that is pinned.
+    everyone : iterable of Exposure, optional
+        All exposures of the work folder: persistence and bad pixels are found in all
+        of a detector, not only in those that are asked for.
+    extra_inputs : callable, optional
+        ``(settings, dataset, filter) -> paths`` of the masks and templates that decide
+        what stage 1 makes of an exposure.
 
     Returns
     -------
@@ -153,6 +115,11 @@ def plan(
     tasks: list[Task] = []
     for exposure in exposures:
         tasks += _exposure_tasks(workspace, exposure, settings, stages)
+    if "stage1" in stages:
+        tasks = [_with_extra(t, exposures, extra_inputs) for t in tasks]
+    if "stage2" in stages:
+        others = {e.dataset: e for e in (*everyone, *exposures)}
+        tasks = add_flag_tasks(workspace, tasks, list(others.values()), settings)
     if "stage3" in stages:
         usable = [e for e in exposures if _may_be_combined(e)]
         for group, members in group_exposures(usable, settings.grouping).items():
@@ -163,10 +130,20 @@ def plan(
                     task,
                     record=workspace.record(group, "stage3"),
                     log=workspace.log(group, "stage3"),
-                    needs=tuple(f"stage2:{m.dataset}" for m in members),
+                    takes=tuple(f"stage2:{m.dataset}" for m in members),
                 )
             )
-    return [dataclasses.replace(task, context=context) for task in tasks]
+    return tasks
+
+
+def _with_extra(
+    task: Task, exposures: list[Exposure], extra_inputs: ExtraInputs
+) -> Task:
+    if task.stage != "stage1":
+        return task
+    exposure = next(e for e in exposures if str(e.dataset) == task.owner)
+    extra = extra_inputs(task.settings, exposure.dataset, exposure.filter_name)
+    return dataclasses.replace(task, inputs=(*task.inputs, *extra))
 
 
 def _may_be_combined(exposure: Exposure) -> bool:
@@ -235,7 +212,6 @@ def plan_mosaic(
         record=i2d.parent / "state" / "stage3.json",
         log=i2d.parent / "logs" / "stage3.log",
         settings=_shared_settings(members, settings),
-        fan_in=True,
         memory_mb=_BASE_MB + pixels * 8e-5,
     )
 

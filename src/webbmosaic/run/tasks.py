@@ -22,7 +22,9 @@ __all__ = ["STAGE_SECTIONS", "Task", "execute", "failed_record", "reason_to_run"
 
 #: The settings that decide what a stage makes.
 STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
-    "stage1": ("detector1", "flat", "stripes"),
+    "stage1": ("detector1", "flat", "masks", "snowballs", "wisps", "stripes"),
+    "persistence": ("persistence",),
+    "badpixels": ("badpixels",),
     "stage2": ("sky",),
     "stage3": ("alignment", "skymatch", "outliers", "resample", "catalogue"),
 }
@@ -47,9 +49,10 @@ class Task:
     context : str
         The CRDS context that is pinned.
     needs : tuple of str
-        Keys of the tasks that make the inputs.
-    fan_in : bool
-        Whether the task goes on with those inputs that could be made.
+        Keys of the tasks without whose product there is nothing to do.
+    takes : tuple of str
+        Keys of tasks whose products are inputs where they could be made, and left out
+        where not.
     memory_mb : float
         Expected peak memory.
     """
@@ -63,7 +66,7 @@ class Task:
     settings: Settings = field(default_factory=Settings)
     context: str = ""
     needs: tuple[str, ...] = ()
-    fan_in: bool = False
+    takes: tuple[str, ...] = ()
     memory_mb: float = 1000.0
 
     @property

@@ -89,11 +89,14 @@ def measure_sky(
     if not blank.any():
         msg = "no usable pixel to measure the sky from"
         raise ValueError(msg)
-    if (sources & usable).any():
-        middle = float(np.median(data[blank]))
-        blank = _far_from_light(data, blank, sources, middle)
-    values = data[blank].astype(np.float64)
-    return _clipped(values, data.size)
+    everywhere = _clipped(data[blank].astype(np.float64), data.size)
+    if not (sources & usable).any():
+        return everywhere
+    far = _far_from_light(data, blank, sources, everywhere.level)
+    farthest = _clipped(data[far].astype(np.float64), data.size)
+    # In a frame full of light, what is far from the brightest source may be close to
+    # the largest: there is no better place than all then.
+    return min(farthest, everywhere, key=lambda sky: sky.level)
 
 
 def _clipped(values: np.ndarray, pixels: int) -> SkyLevel:

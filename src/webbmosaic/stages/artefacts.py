@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +45,7 @@ from webbmosaic.stages.pipeline import call
 __all__ = [
     "claws",
     "extra_inputs",
+    "note_ramp",
     "snowball_areas",
     "snowballs",
     "watch_ramp",
@@ -220,9 +220,9 @@ def _numbers(fit: WispFit) -> dict[str, Any]:
     }
 
 
-def watch_ramp(settings: Settings) -> tuple[Callable[..., None], list[Snowball]]:
+def watch_ramp(settings: Settings) -> tuple[str, list[Snowball]]:
     """
-    Make a hook that looks for snowballs in a ramp before it is fitted.
+    Look for snowballs in the next ramp before it is fitted.
 
     Parameters
     ----------
@@ -230,18 +230,26 @@ def watch_ramp(settings: Settings) -> tuple[Callable[..., None], list[Snowball]]
 
     Returns
     -------
-    hook : callable
-        For ``steps={"ramp_fit": {"pre_hooks": [hook]}}`` of calwebb_detector1.
+    hook : str
+        For ``steps={"ramp_fit": {"pre_hooks": [hook]}}`` of calwebb_detector1. stpipe
+        takes a hook by its name only, and one ramp at a time is reduced in a process.
     found : list of Snowball
-        Filled when the hook is called; for `snowballs`.
+        Filled when the ramp comes by; for `snowballs`.
     """
     found: list[Snowball] = []
+    _watching["settings"], _watching["found"] = settings, found
+    return f"{__name__}.{note_ramp.__name__}", found
 
-    def hook(_: Any, ramp: Any) -> None:
-        flags = ramp.groupdq
-        found.extend(_events(flags & JUMP_DET > 0, flags & SATURATED > 0, settings))
 
-    return hook, found
+_watching: dict[str, Any] = {}
+
+
+def note_ramp(ramp: Any) -> None:
+    """Note the snowballs of a ramp, where `watch_ramp` asked for it."""
+    if _watching:
+        flags, settings = ramp.groupdq, _watching["settings"]
+        events = _events(flags & JUMP_DET > 0, flags & SATURATED > 0, settings)
+        _watching["found"].extend(events)
 
 
 def _events(jump: np.ndarray, full: np.ndarray, settings: Settings) -> list[Snowball]:

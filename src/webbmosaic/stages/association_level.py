@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from webbmosaic.archives.headers import read_header
 from webbmosaic.datasets import Dataset, Workspace, find_dataset_name
 from webbmosaic.errors import InputError, NothingToDo, UsageError
+from webbmosaic.files.headers import read_header
 from webbmosaic.files.models import add_history
 from webbmosaic.files.products import atomic
 from webbmosaic.files.timeline import earlier_exposures, exposure_span, pointings

@@ -1,26 +1,27 @@
-"""The cleaning steps of stage 1, each on one count-rate image in memory.
-
-A step takes a model and the settings, changes the model, and returns the numbers for
-the ledger, or `None` where it does not apply. `STEPS` holds them in their order.
-"""
+"""The flat and the stripes: steps of stage 1 on one count-rate image in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from webbmosaic.errors import InputError
 from webbmosaic.files.models import add_history
+from webbmosaic.files.products import atomic
 from webbmosaic.science.readout_noise import Readout, make_readout
-from webbmosaic.science.stripes import StripeOptions, fit_stripes
+from webbmosaic.science.stripe_angles import find_angles
+from webbmosaic.science.stripes import (
+    MIRI_REGIONS,
+    StripeFit,
+    StripeOptions,
+    fit_stripes,
+)
 from webbmosaic.settings import Settings
 from webbmosaic.stages.pipeline import call
 
-__all__ = ["STEPS", "Step", "flat", "stripes", "usable_pixels"]
-
-Step: TypeAlias = Callable[[Any, Settings], dict[str, Any] | None]
+__all__ = ["flat", "stripes", "usable_pixels"]
 
 #: Bits of the JWST data quality array (jwst documentation, "Data Quality Flags").
 DO_NOT_USE = 1
@@ -65,25 +66,49 @@ def stripes(model: Any, settings: Settings) -> dict[str, Any] | None:
     wanted = settings.stripes
     if not wanted.enabled:
         return None
+    miri = model.meta.instrument.name == "MIRI"
+    usable, readout = usable_pixels(model), _readout(model)
+    sources = _given_mask(wanted.mask, model.data.shape)
+    angles = wanted.angles
+    if wanted.find_angles:
+        angles = tuple(
+            find_angles(model.data, usable, sources=sources, readout=readout)
+        )
+    regions = MIRI_REGIONS if miri and model.meta.subarray.name == "FULL" else ()
     fit = fit_stripes(
         model.data,
-        usable_pixels(model),
+        usable,
         variance=model.var_rnoise + model.var_poisson,
-        sources=_given_mask(wanted.mask, model.data.shape),
-        readout=_readout(model),
+        sources=sources,
+        readout=readout,
         options=StripeOptions(
             rows=wanted.rows,
-            stream=wanted.rows,
+            stream=wanted.rows and not miri,  # MIRI's outputs are interleaved
             columns=wanted.columns,
-            angles=wanted.angles,
+            angles=angles,
+            regions=regions,
         ),
     )
+    if wanted.save_diagnostics:
+        _write_diagnostics(model, fit, Path(wanted.save_diagnostics))
     model.data -= fit.pattern
     # The error of the pattern is read noise by its nature.
     model.var_rnoise += fit.variance
     model.err = np.sqrt(model.err**2 + fit.variance)
     add_history(model, "Removed stripes")
     return dict(fit.numbers)
+
+
+def _write_diagnostics(model: Any, fit: StripeFit, folder: Path) -> None:
+    """Write the pattern of each family and the mask, to look at."""
+    from astropy.io import fits
+
+    name = str(model.meta.filename).removesuffix("_rate.fits")
+    images = {**fit.families, "pattern": fit.pattern, "variance": fit.variance}
+    hdus = [fits.ImageHDU(image, name=key) for key, image in images.items()]
+    mask = fits.ImageHDU(fit.sources.astype(np.uint8), name="mask")
+    with atomic(folder / f"{name}_stripes.fits") as path, path.open("wb") as stream:
+        fits.HDUList([fits.PrimaryHDU(), *hdus, mask]).writeto(stream)
 
 
 def _readout(model: Any) -> Readout:
@@ -116,6 +141,3 @@ def _given_mask(path: str, shape: tuple[int, int]) -> np.ndarray | None:
         msg = f"stripes.mask: {path} has shape {image.shape}, the exposure {shape}"
         raise InputError(msg)
     return np.asarray(image) > 0
-
-
-STEPS: dict[str, Step] = {"flat": flat, "stripes": stripes}

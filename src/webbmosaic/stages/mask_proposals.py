@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from webbmosaic.archives.headers import read_header
 from webbmosaic.datasets import Dataset, Workspace, effective_filter
 from webbmosaic.errors import UsageError
+from webbmosaic.files.headers import read_header
 from webbmosaic.files.masks import (
     PROPOSED,
     copy_mask,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from webbmosaic.errors import NothingToDo, UsageError
 from webbmosaic.files.headers import read_header
 from webbmosaic.files.models import open_image, save_model
 from webbmosaic.settings import Settings
-from webbmosaic.stages.clean import STEPS, Step
+from webbmosaic.stages.artefacts import with_folders
+from webbmosaic.stages.association_level import badpixels, persistence
 from webbmosaic.stages.stage2 import sky
+from webbmosaic.stages.steps import STEPS, Step
 
 __all__ = ["run_single_step"]
 
@@ -43,13 +46,19 @@ def run_single_step(
     NothingToDo
         If the step does not apply to this exposure; nothing is written.
     """
-    steps: dict[str, Step] = {**STEPS, "sky": sky}
+    steps: dict[str, Step] = {
+        **STEPS,
+        "persistence": functools.partial(persistence, rate=source),
+        "badpixels": functools.partial(badpixels, rate=source),
+        "sky": sky,
+    }
     if name not in steps:
         msg = f"there is no step '{name}'; known: {', '.join(steps)}"
         raise UsageError(msg)
     header = read_header(source)
     dataset = find_dataset_name(source.name)
-    narrowed = settings.for_exposure(
+    work = source.resolve().parents[2] if dataset else source.parent
+    narrowed = with_folders(settings, work).for_exposure(
         instrument=str(header.get("INSTRUME")),
         filter_name=effective_filter(
             str(header.get("FILTER")), str(header.get("PUPIL"))

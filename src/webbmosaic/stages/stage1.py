@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from webbmosaic.files.headers import Header, read_header
 from webbmosaic.files.ledger import Result
 from webbmosaic.files.models import add_history, references_used, save_model
 from webbmosaic.settings import Detector1, Settings
-from webbmosaic.stages.clean import STEPS, usable_pixels
+from webbmosaic.stages.artefacts import snowballs, watch_ramp
+from webbmosaic.stages.clean import usable_pixels
 from webbmosaic.stages.pipeline import call
+from webbmosaic.stages.steps import STEPS
 
 __all__ = ["run"]
 
@@ -25,7 +28,7 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
     Parameters
     ----------
     inputs : list of `~pathlib.Path`
-        The ``_uncal.fits``.
+        The ``_uncal.fits``; masks and templates after it are found by the steps.
     outputs : list of `~pathlib.Path`
         The ``_rate.fits`` to make.
     settings : Settings
@@ -41,11 +44,14 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
     dataset = Dataset.parse(uncal.name)
     workspace = Workspace(rate.parents[2])
     pinned_references(header, str(dataset), workspace, stages=(1,))
-    model = _detector1(uncal, rate, settings.detector1)
+    hook, found = watch_ramp(settings)
+    model = _detector1(uncal, rate, settings.detector1, hook)
     numbers: dict[str, Any] = {
         "usable": _check_usable(model, settings.detector1, uncal)
     }
-    for name, step in STEPS.items():
+    # In stage 1 snowballs are known from the ramp, which the rate does not keep.
+    from_ramp = {"snowballs": functools.partial(snowballs, found=found)}
+    for name, step in (STEPS | from_ramp).items():
         done = step(model, settings)
         if done is not None:
             numbers[name] = done
@@ -61,7 +67,7 @@ def _check_type(header: Header, uncal: Path) -> None:
         raise NothingToDo(msg)
 
 
-def _detector1(uncal: Path, rate: Path, wanted: Detector1) -> Any:
+def _detector1(uncal: Path, rate: Path, wanted: Detector1, hook: str) -> Any:
     from jwst.pipeline import Detector1Pipeline
 
     jump: dict[str, Any] = {"maximum_cores": wanted.maximum_cores}
@@ -72,7 +78,8 @@ def _detector1(uncal: Path, rate: Path, wanted: Detector1) -> Any:
             "sat_required_snowball": wanted.sat_required_snowball,
             "expand_large_events": True,
         }
-    steps = {"jump": jump, "ramp_fit": {"maximum_cores": wanted.maximum_cores}}
+    fit = {"maximum_cores": wanted.maximum_cores, "pre_hooks": [hook]}
+    steps = {"jump": jump, "ramp_fit": fit}
     name = str(Dataset.parse(uncal.name))
     model = call(Detector1Pipeline, str(uncal), who=name, steps=steps)
     if (

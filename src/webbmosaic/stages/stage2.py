@@ -18,6 +18,7 @@ from webbmosaic.files.models import (
 )
 from webbmosaic.science.background import measure_sky
 from webbmosaic.settings import Settings
+from webbmosaic.stages.association_level import add_flags
 from webbmosaic.stages.clean import usable_pixels
 from webbmosaic.stages.pipeline import call
 
@@ -31,7 +32,7 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
     Parameters
     ----------
     inputs : list of `~pathlib.Path`
-        The ``_rate.fits``.
+        The ``_rate.fits``, then files of flags: persistence, bad pixels.
     outputs : list of `~pathlib.Path`
         The ``_cal.fits`` to make.
     settings : Settings
@@ -48,6 +49,7 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
     workspace = Workspace(cal.parents[2])
     pinned_references(read_header(rate), name, workspace, stages=(2,))
     model = open_image(rate)
+    flagged = add_flags(model, inputs[1:])
     flat_done = model.meta.cal_step.flat_field == "COMPLETE"
     steps = {"flat_field": {"skip": flat_done}, "resample": {"skip": True}}
     model = call(Image2Pipeline, model, who=name, steps=steps)[0]
@@ -58,7 +60,7 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
             msg = f"{name}: {needed} was not done; its reference file is N/A?"
             raise PipelineError(msg)
     model.meta.filename = cal.name
-    numbers = {"sky": sky(model, settings)}
+    numbers = {"flagged": flagged, "sky": sky(model, settings)}
     context, references = references_used(model)
     save_model(model, cal)
     return Result(numbers=numbers, references=references, context=context)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from webbmosaic import __version__
-from webbmosaic.archives.headers import read_header
 from webbmosaic.datasets import Workspace, effective_filter
 from webbmosaic.errors import InputError
+from webbmosaic.files.headers import read_header
 from webbmosaic.files.wisp_templates import (
     WISP_DETECTORS,
     template_name,

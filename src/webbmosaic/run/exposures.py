@@ -1,0 +1,61 @@
+"""An exposure as planning knows it: a dataset and what its header says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from webbmosaic.datasets import Dataset, effective_filter
+from webbmosaic.settings import Settings
+
+__all__ = ["Exposure", "ExtraInputs", "Header"]
+
+Header: TypeAlias = Mapping[str, str | int | float | bool]
+ExtraInputs: TypeAlias = Callable[[Settings, Dataset, str], tuple[Path, ...]]
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """
+    A dataset and what its header says.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    header : mapping
+        Primary and SCI keywords; empty where the file cannot be read.
+    cal : `~pathlib.Path`, optional
+        A calibrated image that stands elsewhere than in the work folder.
+    """
+
+    dataset: Dataset
+    header: Header
+    cal: Path | None = None
+
+    @property
+    def filter_name(self) -> str:
+        """The filter that shaped the light; empty where the header is unknown."""
+        name = str(self.header.get("FILTER", ""))
+        return effective_filter(name, str(self.header.get("PUPIL", "")))
+
+    @property
+    def pixels(self) -> float:
+        """Pixels of one frame."""
+        sizes = (float(self.header.get(f"SUBSIZE{axis}", 2048)) for axis in (1, 2))
+        return next(sizes) * next(sizes)
+
+    def settings(self, settings: Settings) -> Settings:
+        """Narrow settings to this exposure."""
+        return settings.for_exposure(
+            instrument=self.dataset.instrument,
+            filter_name=self.filter_name,
+            detector=self.dataset.detector,
+        )
+
+    @property
+    def frame(self) -> str:
+        """Name of the frame size, such as ``2048x2048``."""
+        sizes = (self.header.get(f"SUBSIZE{axis}", 2048) for axis in (1, 2))
+        return "x".join(map(str, sizes))
