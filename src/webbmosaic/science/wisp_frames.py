@@ -230,7 +230,7 @@ def extended_sources(signal: FloatArray, good: BoolArray) -> BoolArray:
 
 #: Kernel (sigma), threshold (sigmas of the smoothed image) and growth, in blocks.
 _COMPACT = ((0.8, 4.0, 2), (2.5, 3.5, 4))
-_EXTENDED = ((2.0, 3.5, 2), (5.0, 3.5, 4))
+_EXTENDED = ((2.0, 3.5, 2), (5.0, 3.5, 4), (12.0, 3.5, 8))
 
 
 def _detect(

@@ -203,7 +203,7 @@ class _Wiener:
         return np.asarray(fft.irfft(waves, self.size), np.float32)
 
     def solve(
-        self, level: FloatArray, *, tolerance: float = 3e-3, rounds: int = 60
+        self, level: FloatArray, *, tolerance: float = 1e-3, rounds: int = 60
     ) -> FloatArray:
         """Conjugate gradients, for several right-hand sides at once."""
         left = self._padded(level)

@@ -42,7 +42,7 @@ Vector = npt.NDArray[np.float64]
 _CELL = 16
 
 #: Rounds of fitting and masking, at most, for each mask of small sources.
-_ROUNDS = (1, 4)
+_ROUNDS = (1, 3)
 
 #: How strongly the terms of the background are held where 1/f noise can stand for them.
 _RIDGE = 1e-3
@@ -93,7 +93,7 @@ def fit_wisps(
     usable: BoolArray | None = None,
     outputs: int = 4,
     min_significance: float = 5.0,
-    background_degree: int = 1,
+    background_degree: int = 2,
 ) -> WispFit:
     """
     Measure how bright the wisps of an exposure are.
