@@ -25,7 +25,8 @@ def test_blank_sky_comes_back_within_its_error(rng):
     found = measure_sky(sky(rng), usable())
     assert found.level == pytest.approx(0.3, abs=4 * 0.05 / 128)
     assert found.rms == pytest.approx(0.05, rel=0.02)
-    assert found.error == pytest.approx(0.05 / 128, rel=0.1)
+    # It rests on a quarter of the pixels, or on all.
+    assert 0.05 / 257 < found.error < 0.05 / 127
     assert found.fraction > 0.2
 
 

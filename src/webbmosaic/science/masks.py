@@ -121,7 +121,9 @@ def find_fixed_residuals(
     fixed = _enlarged(_smooth(_median(first)), read(0)[0].shape)
     stack = np.array([_residual(*read(i), fixed) for i in range(count)])
     level = _smooth(_median(stack))
-    sure = _significance(level)
+    seen = _smooth(np.isfinite(stack).mean(axis=0))
+    # Where sources hide the detector in most frames, the median is noisier.
+    sure = _significance(level) * np.sqrt(seen) * np.clip(2 * seen - 0.5, 0, 1)
     with_sign = np.where(np.isfinite(stack), np.sign(stack * np.sign(level)), 0)
     agree = _smooth(
         (with_sign > 0).sum(axis=0) / np.maximum(1, np.abs(with_sign).sum(0))
