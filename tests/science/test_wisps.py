@@ -70,8 +70,8 @@ def test_amplitude_in_a_crowded_field():
 
 def test_a_big_galaxy_on_the_wisp_does_not_bias_it():
     field = galaxy(260, 240, flux=30, size=15)
-    fit = fit_wisps(frame(1, field), ERR, [ridge()])
-    assert fit.amplitudes[0] == pytest.approx(1, abs=0.05)
+    fits = [fit_wisps(frame(s, field), ERR, [ridge()]) for s in range(4, 8)]
+    assert np.mean([f.amplitudes[0] for f in fits]) == pytest.approx(1, abs=0.05)
 
 
 def test_the_errors_are_those_that_the_amplitudes_have():

@@ -26,6 +26,9 @@ PIECES = 8
 #: Distances in time, in pieces, over which differences are looked at.
 _LAGS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 
+#: When conjugate gradients have converged, and how many steps they may take.
+_TOLERANCE, _MOST_STEPS = 1e-3, 60
+
 _MAD_TO_SIGMA = 1.4826
 
 
@@ -107,7 +110,13 @@ def _products(
     return float(excess.sum() / count), float(cross / pairs) if pairs else 0.0
 
 
-def read_noise(images: FloatArray, weight: FloatArray, noise: ReadNoise) -> FloatArray:
+def read_noise(
+    images: FloatArray,
+    weight: FloatArray,
+    noise: ReadNoise,
+    *,
+    start: FloatArray | None = None,
+) -> tuple[FloatArray, FloatArray]:
     """
     Make the most probable 1/f noise of images.
 
@@ -118,19 +127,23 @@ def read_noise(images: FloatArray, weight: FloatArray, noise: ReadNoise) -> Floa
     weight : 2D float32 `~numpy.ndarray`, shape (my, mx)
         Inverse variance of the white noise, 0 where masked.
     noise : ReadNoise
+    start : float32 `~numpy.ndarray`, optional
+        The series of similar images, or of these with other weights: saves time.
 
     Returns
     -------
     pattern : float32 `~numpy.ndarray`, shape (n, my, mx)
         A linear function of the images: ``(images - pattern) * weight`` is their
         product with the inverse covariance of the noise.
+    series : float32 `~numpy.ndarray`, shape (n, outputs, my * PIECES)
+        The same in the order of time.
     """
-    if noise.quiet:
-        return np.zeros_like(images)
-    total = _in_time(weight[None], noise.outputs)[0]
     level = _in_time(images * weight, noise.outputs)
-    found = _Wiener(total, noise).solve(level)
-    return _in_space(found, weight.shape)
+    if noise.quiet:
+        return np.zeros_like(images), np.zeros_like(level)
+    total = _in_time(weight[None], noise.outputs)[0]
+    series = _Wiener(total, noise).solve(level, start)
+    return _in_space(series, weight.shape), series
 
 
 def _in_time(images: FloatArray, outputs: int) -> FloatArray:
@@ -202,19 +215,23 @@ class _Wiener:
         waves = across * waves + (along - across) * mean
         return np.asarray(fft.irfft(waves, self.size), np.float32)
 
-    def solve(
-        self, level: FloatArray, *, tolerance: float = 1e-3, rounds: int = 60
-    ) -> FloatArray:
+    def _pushed(self, series: FloatArray) -> FloatArray:
+        return self.total * series + self._filtered(series, self.inverse)
+
+    def solve(self, level: FloatArray, start: FloatArray | None = None) -> FloatArray:
         """Conjugate gradients, for several right-hand sides at once."""
         left = self._padded(level)
-        found = np.zeros_like(left)
+        first = _dots(left, self._filtered(left, self.wiener))
+        found = np.zeros_like(left) if start is None else self._padded(start)
+        if start is not None:
+            left = left - self._pushed(found)
         ahead = step = self._filtered(left, self.wiener)
-        size = first = _dots(left, ahead)
-        for _ in range(rounds):
-            going = size > tolerance**2 * first
+        size = _dots(left, ahead)
+        for _ in range(_MOST_STEPS):
+            going = size > _TOLERANCE**2 * first
             if not going.any():
                 break
-            pushed = self.total * step + self._filtered(step, self.inverse)
+            pushed = self._pushed(step)
             factor = np.where(going, size / _positive(_dots(step, pushed)), 0)
             found += factor * step
             left -= factor * pushed

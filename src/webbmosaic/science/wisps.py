@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize
 
 from webbmosaic.science.wisp_frames import (
     BIN,
@@ -29,7 +28,13 @@ from webbmosaic.science.wisp_noise import (
     PIECES,
     ReadNoise,
     measure_noise,
-    read_noise,
+)
+from webbmosaic.science.wisp_solver import (
+    Problem,
+    Solution,
+    amplitude_covariance,
+    model_residual,
+    solve,
 )
 
 __all__ = ["WispFit", "fit_wisps", "wisp_model"]
@@ -38,14 +43,8 @@ FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 Vector = npt.NDArray[np.float64]
 
-#: Side of the cells over which errors are taken to be independent, in blocks.
-_CELL = 16
-
 #: Rounds of fitting and masking, at most, for each mask of small sources.
 _ROUNDS = (1, 3)
-
-#: How strongly the terms of the background are held where 1/f noise can stand for them.
-_RIDGE = 1e-3
 
 #: A component less bright than this many times its error is left out of the sum.
 _MIN_COMPONENT = 2.0
@@ -175,31 +174,6 @@ def _nothing(count: int, verdict: str) -> WispFit:
     return WispFit(zero, zero.copy(), nothing, 0.0, 0.0, 0, False, verdict)
 
 
-@dataclass(frozen=True)
-class _Problem:
-    """The blocks of one exposure, what is solved for, and the noise."""
-
-    blocks: Blocks
-    design: FloatArray  # templates, then terms of the background
-    weight: FloatArray  # of the blocks, without extended sources
-    noise: ReadNoise
-
-    @property
-    def count(self) -> int:
-        return len(self.blocks.templates)
-
-
-@dataclass(frozen=True)
-class _Solution:
-    """A least-squares solution and what its errors follow from."""
-
-    values: Vector
-    normal: Vector  # of the templates, the terms of the background eliminated
-    scores: Vector  # by cell and template
-    power: Vector  # by cell: the chi-square that the whole wisp explains there
-    residual: FloatArray  # without wisps, background and 1/f noise
-
-
 def _first_guess(fine: Blocks) -> Vector:
     """Amplitudes from the medians of bright and faint parts of the templates."""
     guess = np.zeros(len(fine.templates))
@@ -215,7 +189,7 @@ def _first_guess(fine: Blocks) -> Vector:
 
 def _without_sources(
     fine: Blocks, guess: Vector, noise: ReadNoise, degree: int
-) -> _Problem:
+) -> Problem:
     """Mask small sources where they are resolved, then work on larger blocks."""
     wisp = np.tensordot(guess.astype(np.float32), fine.templates, axes=1)
     signal = (fine.data - wisp) * np.sqrt(fine.weight)
@@ -227,127 +201,54 @@ def _without_sources(
     blocks = replace(blocks, data=np.where(seen, blocks.data - sky, 0))
     terms = polynomials(blocks.weight.shape, degree)
     design = np.concatenate([blocks.templates, terms])
-    return _Problem(blocks, design, blocks.weight, noise)
+    return Problem(blocks, design, blocks.weight, noise)
 
 
-def _iterate(problem: _Problem, rounds: int) -> tuple[_Problem, Vector]:
+def _iterate(problem: Problem, rounds: int) -> tuple[Problem, Vector]:
     """Fit, mask and measure the noise in turns, until the amplitudes stay."""
     everything = np.ones(problem.count, bool)
     full, previous = problem.blocks.weight, None
     for turn in range(rounds):
-        solution = _solve(problem, everything)
+        solution = solve(problem, everything)
         found = solution.values[: problem.count]
         if previous is not None and np.allclose(found, previous, rtol=5e-3, atol=0):
             break
         previous = found
         if turn < 2:
-            left = _residual(problem, solution.values)
+            left = model_residual(problem, solution.values)
             noise = measure_noise(left, problem.weight, problem.noise.outputs)
             problem = replace(problem, noise=noise)
         masked = extended_sources(solution.residual * np.sqrt(full), full > 0)
         weight = np.where(masked, 0, full).astype(np.float32)
         flat = _flattened(problem, solution.values)
-        problem = replace(problem, weight=weight, blocks=flat)
+        problem = replace(problem, weight=weight, blocks=flat, start=solution.series)
     return problem, found
 
 
-def _flattened(problem: _Problem, values: Vector) -> Blocks:
+def _flattened(problem: Problem, values: Vector) -> Blocks:
     """Take the background out: the less there is, the more exact is the next round."""
     terms = slice(problem.count, None)
     sky = np.tensordot(values[terms].astype(np.float32), problem.design[terms], axes=1)
     return replace(problem.blocks, data=problem.blocks.data - sky)
 
 
-def _residual(problem: _Problem, values: Vector) -> FloatArray:
-    model = np.tensordot(values.astype(np.float32), problem.design, axes=1)
-    return np.asarray(problem.blocks.data - model, np.float32)
-
-
-def _solve(problem: _Problem, used: BoolArray) -> _Solution:
-    """Solve for the templates in use and the background, the former not negative."""
-    blocks, count = problem.blocks, problem.count
-    images = np.concatenate([problem.design, blocks.data[None]])
-    pattern = read_noise(images, problem.weight, problem.noise)
-    whitened = (images - pattern) * problem.weight
-    # Whitened templates are instruments: the solution is exact for data that the
-    # design describes, however roughly the noise was inverted.
-    gram = (
-        whitened[:-1].reshape(len(images) - 1, -1) @ images.reshape(len(images), -1).T
-    )
-    gram = gram.astype(np.float64)
-    wisps, terms = slice(0, count), slice(count, None)
-    powers = np.sum(images[count:-1] ** 2 * problem.weight, axis=(1, 2))
-    kernel = gram[terms, count:-1] + _RIDGE * np.diag(powers)
-    share = np.linalg.solve(kernel, gram[terms])
-    normal = gram[wisps, wisps] - gram[wisps, count:-1] @ share[:, wisps]
-    right = gram[wisps, -1] - gram[wisps, count:-1] @ share[:, -1]
-    found = _non_negative(normal, right, used)
-    values = np.concatenate([found, share[:, -1] - share[:, wisps] @ found])
-    across = np.linalg.solve(kernel.T, gram[wisps, count:-1].T).T
-    mixing = np.concatenate([np.eye(count), -across], axis=1)
-    left = np.append(-values, 1.0).astype(np.float32)
-    residual = np.tensordot(left, images - pattern, axes=1)
-    kept = np.tensordot(mixing.astype(np.float32), images[:-1], axes=1)
-    bent = np.tensordot((found @ mixing).astype(np.float32), whitened[:-1], axes=1)
-    whole = np.tensordot(found.astype(np.float32), images[:count], axes=1)
-    return _Solution(
-        values=values,
-        normal=(normal + normal.T) / 2,
-        scores=_cell_sums(kept * residual * problem.weight),
-        power=_cell_sums((whole * bent)[None])[..., 0],
-        residual=residual,
-    )
-
-
-def _non_negative(normal: Vector, right: Vector, used: BoolArray) -> Vector:
-    """Solve the normal equations of the templates in use, without negative ones."""
-    values = np.zeros(len(right))
-    some = np.flatnonzero(used & (np.diag(normal) > 0))
-    if some.size:
-        chosen = normal[np.ix_(some, some)]
-        ridge = 1e-9 * np.trace(chosen) * np.eye(some.size)
-        root = np.linalg.cholesky((chosen + chosen.T) / 2 + ridge)
-        sides = np.linalg.solve(root, np.column_stack([chosen, right[some]]))
-        values[some] = optimize.nnls(sides[:, :-1], sides[:, -1])[0]
-    return values
-
-
-def _cell_sums(images: FloatArray) -> Vector:
-    """Sum images over cells; the last axis is the image."""
-    ny, nx = images.shape[1:]
-    rows = np.add.reduceat(images, np.arange(0, ny, _CELL), axis=1)
-    cells = np.add.reduceat(rows, np.arange(0, nx, _CELL), axis=2)
-    return np.moveaxis(cells, 0, -1).astype(np.float64)
-
-
-def _select(problem: _Problem) -> _Solution:
+def _select(problem: Problem) -> Solution:
     """Drop the components that the data do not ask for, the least significant first."""
     used = np.ones(problem.count, bool)
     while True:
-        solution = _solve(problem, used)
+        solution = solve(problem, used)
         found = solution.values[: problem.count]
         used = found > 0
         if np.count_nonzero(used) < 2:
             return solution
-        errors = np.sqrt(np.diag(_covariance(solution, used)))
+        errors = np.sqrt(np.diag(amplitude_covariance(solution, used)))
         ratio = np.where(used, found / np.maximum(errors, 1e-30), np.inf)
         if ratio.min() >= _MIN_COMPONENT:
             return solution
         used[np.argmin(ratio)] = False
 
 
-def _covariance(solution: _Solution, used: BoolArray) -> Vector:
-    """Cluster-robust covariance of the amplitudes in use, zero for the others."""
-    covariance = np.zeros(solution.normal.shape)
-    some = np.flatnonzero(used)
-    if some.size:
-        scores = solution.scores.reshape(-1, len(used))[:, some]
-        inverse = np.linalg.pinv(solution.normal[np.ix_(some, some)], hermitian=True)
-        covariance[np.ix_(some, some)] = inverse @ (scores.T @ scores) @ inverse
-    return covariance
-
-
-def _improvement(solution: _Solution, found: Vector) -> float:
+def _improvement(solution: Solution, found: Vector) -> float:
     """Fit on one half of the cells of a chequerboard, judge on the other."""
     scores = solution.scores @ found
     board = np.indices(scores.shape).sum(axis=0) % 2 == 0
@@ -361,12 +262,12 @@ def _improvement(solution: _Solution, found: Vector) -> float:
 
 
 def _judge(
-    solution: _Solution, count: int, pixels: int, min_significance: float
+    solution: Solution, count: int, pixels: int, min_significance: float
 ) -> WispFit:
     """Say whether the wisp is there and whether taking it out helps."""
     found = solution.values[:count]
     used = found > 0
-    covariance = _covariance(solution, used)
+    covariance = amplitude_covariance(solution, used)
     scatter = np.sqrt(np.sum((solution.scores @ found) ** 2))
     power = solution.power.sum()
     significance = power / scatter if scatter > 0 and power > 0 else 0.0
