@@ -110,13 +110,7 @@ def _products(
     return float(excess.sum() / count), float(cross / pairs) if pairs else 0.0
 
 
-def read_noise(
-    images: FloatArray,
-    weight: FloatArray,
-    noise: ReadNoise,
-    *,
-    start: FloatArray | None = None,
-) -> tuple[FloatArray, FloatArray]:
+def read_noise(images: FloatArray, weight: FloatArray, noise: ReadNoise) -> FloatArray:
     """
     Make the most probable 1/f noise of images.
 
@@ -127,23 +121,18 @@ def read_noise(
     weight : 2D float32 `~numpy.ndarray`, shape (my, mx)
         Inverse variance of the white noise, 0 where masked.
     noise : ReadNoise
-    start : float32 `~numpy.ndarray`, optional
-        The series of similar images, or of these with other weights: saves time.
 
     Returns
     -------
     pattern : float32 `~numpy.ndarray`, shape (n, my, mx)
         A linear function of the images: ``(images - pattern) * weight`` is their
         product with the inverse covariance of the noise.
-    series : float32 `~numpy.ndarray`, shape (n, outputs, my * PIECES)
-        The same in the order of time.
     """
-    level = _in_time(images * weight, noise.outputs)
     if noise.quiet:
-        return np.zeros_like(images), np.zeros_like(level)
+        return np.zeros_like(images)
     total = _in_time(weight[None], noise.outputs)[0]
-    series = _Wiener(total, noise).solve(level, start)
-    return _in_space(series, weight.shape), series
+    level = _in_time(images * weight, noise.outputs)
+    return _in_space(_Wiener(total, noise).solve(level), weight.shape)
 
 
 def _in_time(images: FloatArray, outputs: int) -> FloatArray:
@@ -215,23 +204,17 @@ class _Wiener:
         waves = across * waves + (along - across) * mean
         return np.asarray(fft.irfft(waves, self.size), np.float32)
 
-    def _pushed(self, series: FloatArray) -> FloatArray:
-        return self.total * series + self._filtered(series, self.inverse)
-
-    def solve(self, level: FloatArray, start: FloatArray | None = None) -> FloatArray:
+    def solve(self, level: FloatArray) -> FloatArray:
         """Conjugate gradients, for several right-hand sides at once."""
         left = self._padded(level)
-        first = _dots(left, self._filtered(left, self.wiener))
-        found = np.zeros_like(left) if start is None else self._padded(start)
-        if start is not None:
-            left = left - self._pushed(found)
+        found = np.zeros_like(left)
         ahead = step = self._filtered(left, self.wiener)
-        size = _dots(left, ahead)
+        size = first = _dots(left, ahead)
         for _ in range(_MOST_STEPS):
             going = size > _TOLERANCE**2 * first
             if not going.any():
                 break
-            pushed = self._pushed(step)
+            pushed = self.total * step + self._filtered(step, self.inverse)
             factor = np.where(going, size / _positive(_dots(step, pushed)), 0)
             found += factor * step
             left -= factor * pushed

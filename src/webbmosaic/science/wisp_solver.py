@@ -43,15 +43,12 @@ class Problem:
     weight : 2D float32 `~numpy.ndarray`, shape (my, mx)
         Of the blocks, 0 in extended sources.
     noise : ReadNoise
-    start : float32 `~numpy.ndarray` or None
-        1/f noise of the design and the data, from an earlier round.
     """
 
     blocks: Blocks
     design: FloatArray
     weight: FloatArray
     noise: ReadNoise
-    start: FloatArray | None = None
 
     @property
     def count(self) -> int:
@@ -76,8 +73,6 @@ class Solution:
         The chi-square that the whole wisp explains.
     residual : 2D float32 `~numpy.ndarray`, shape (my, mx)
         Without wisps, background and 1/f noise.
-    series : float32 `~numpy.ndarray`
-        1/f noise of the design and the data, for the next round to start from.
     """
 
     values: Vector
@@ -85,7 +80,6 @@ class Solution:
     scores: Vector
     power: Vector
     residual: FloatArray
-    series: FloatArray
 
 
 def model_residual(problem: Problem, values: Vector) -> FloatArray:
@@ -121,9 +115,7 @@ def solve(problem: Problem, used: BoolArray) -> Solution:
     """
     blocks, count = problem.blocks, problem.count
     images = np.concatenate([problem.design, blocks.data[None]])
-    pattern, series = read_noise(
-        images, problem.weight, problem.noise, start=problem.start
-    )
+    pattern = read_noise(images, problem.weight, problem.noise)
     whitened = (images - pattern) * problem.weight
     # Whitened templates are instruments: the solution is exact for data that the
     # design describes, however roughly the noise was inverted.
@@ -152,7 +144,6 @@ def solve(problem: Problem, used: BoolArray) -> Solution:
         scores=_cell_sums(kept * residual * problem.weight),
         power=_cell_sums((whole * bent)[None])[..., 0],
         residual=residual,
-        series=series,
     )
 
 

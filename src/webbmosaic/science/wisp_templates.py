@@ -246,7 +246,7 @@ def _stripes(rest: FloatArray, free: BoolArray, outputs: int) -> FloatArray:
     sigma = _scatter(values * np.sqrt(weight), weight > 0)
     weight = weight / np.float32(max(sigma, 1e-30) ** 2)
     noise = measure_noise(values, weight, outputs)
-    pattern, _ = read_noise(values[None], weight, noise)
+    pattern = read_noise(values[None], weight, noise)
     return _enlarged(pattern[0], 2 * BIN, rest.shape)
 
 

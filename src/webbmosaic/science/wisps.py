@@ -221,7 +221,7 @@ def _iterate(problem: Problem, rounds: int) -> tuple[Problem, Vector]:
         masked = extended_sources(solution.residual * np.sqrt(full), full > 0)
         weight = np.where(masked, 0, full).astype(np.float32)
         flat = _flattened(problem, solution.values)
-        problem = replace(problem, weight=weight, blocks=flat, start=solution.series)
+        problem = replace(problem, weight=weight, blocks=flat)
     return problem, found
 
 
