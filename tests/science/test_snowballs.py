@@ -99,3 +99,24 @@ def test_a_snowball_in_a_corner():
     good = np.ones(SHAPE[1:], bool)
     corner = Snowball(1.0, 198.0, 12.0, 30, 2, 0)
     assert snowball_halo(rate(0.0), good, [corner])[0, 199]
+
+
+def test_a_galaxy_beside_a_snowball_is_no_halo():
+    """The centre of a galaxy within the reach of a snowball that was recovered well."""
+    image = rate(0.0)
+    y, x = np.indices(image.shape)
+    galaxy = np.hypot(y - BALL.y - 18, x - BALL.x - 6)
+    image += (40 * np.exp(-galaxy / 8)).astype(np.float32)
+    mask = snowball_halo(image, np.ones(image.shape, bool), [BALL])
+    assert not mask[galaxy < 6].any()
+    assert mask.sum() < 1.5 * BALL.core
+
+
+def test_a_halo_on_the_wing_of_a_galaxy_is_masked_all_the_same():
+    image = rate(30.0)
+    y, x = np.indices(image.shape)
+    image += (20 * np.exp(-np.hypot(y - BALL.y - 30, x - BALL.x) / 10)).astype(
+        np.float32
+    )
+    mask = snowball_halo(image, np.ones(image.shape, bool), [BALL])
+    assert mask[FAR < 10].mean() > 0.95

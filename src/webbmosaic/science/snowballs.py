@@ -17,7 +17,12 @@ __all__ = ["Snowball", "find_snowballs", "looks_like_star", "snowball_halo"]
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int_]
+AnyFloats = npt.NDArray[np.floating]
 
+_FEWEST = 32  # pixels of sky, to know its level
+#: A ring whose sides differ more than this is lit by something beside the snowball.
+_ROUND = 0.35
 _MAD_TO_SIGMA = 1.4826
 
 
@@ -186,9 +191,10 @@ def snowball_halo(
     Returns
     -------
     mask : 2D bool `~numpy.ndarray`, shape (ny, nx)
-        The core and, around it, every ring out to the last one that stands above the
-        sky (the level between one and two times the reach). What the ramp fit has
-        recovered well is left alone.
+        The core and, around it, the rings that stand above the sky (the level between
+        one and two times the reach) on all sides: a snowball's halo is round, and a
+        galaxy or star beside it is on one side. What the ramp fit has recovered well
+        is left alone.
     """
     mask = np.zeros(image.shape, bool)
     for ball in snowballs:
@@ -197,34 +203,57 @@ def snowball_halo(
         y0, x0 = max(0, int(ball.y) - edge), max(0, int(ball.x) - edge)
         box = slice(y0, int(ball.y) + edge + 1), slice(x0, int(ball.x) + edge + 1)
         values = image[box]
-        y, x = np.indices(values.shape)
-        far = np.hypot(y + y0 - ball.y, x + x0 - ball.x)
+        place = np.indices(values.shape).astype(float)
+        dy, dx = place[0] + (y0 - ball.y), place[1] + (x0 - ball.x)
+        far, sector = np.hypot(dy, dx), _sectors(dy, dx)
         good = usable[box] & np.isfinite(values)
-        radius = _last_bright_ring(values, good, far, (reach, threshold))
-        radius = max(radius, np.sqrt(ball.core / np.pi))
+        core = float(np.sqrt(ball.core / np.pi))
+        sky = values[good & (far > reach)]
+        radius = core
+        if sky.size >= _FEWEST:
+            inside = good & (far <= reach)
+            rings = values[inside], far[inside], sector[inside]
+            radius = _bright_rings(rings, sky, core, threshold)
         mask[box] |= far <= radius
     return mask
 
 
-def _last_bright_ring(
-    values: FloatArray, good: BoolArray, far: FloatArray, limits: tuple[float, float]
+def _sectors(dy: AnyFloats, dx: AnyFloats) -> IntArray:
+    """Number the eight directions from a centre."""
+    turned: IntArray = np.floor((np.arctan2(dy, dx) / np.pi + 1) * 4).astype(int) % 8
+    return turned
+
+
+def _bright_rings(
+    rings: tuple[FloatArray, AnyFloats, IntArray],
+    sky: FloatArray,
+    core: float,
+    threshold: float,
 ) -> float:
-    reach, threshold = limits
-    sky = values[good & (far > reach)]
-    if sky.size < 32:
-        return reach
+    """Follow the halo outwards until two rings in turn are not bright on all sides."""
+    values, far, sector = rings
     level = float(np.median(sky))
     noise = _MAD_TO_SIGMA * float(np.median(np.abs(sky - level)))
-    radius, width = 0.0, 2.0
-    for inner in np.arange(0, reach, width):
-        ring = values[good & (far >= inner) & (far < inner + width)]
-        if ring.size < 8:
+    radius, faint, width = core, 0, 2.0
+    for inner in np.arange(core, far.max(initial=core), width):
+        here = (far >= inner) & (far < inner + width)
+        sides = [values[here & (sector == k)] for k in range(8)]
+        seen = [float(np.median(side)) for side in sides if side.size >= 3]
+        if len(seen) < 6:
             continue
-        excess = float(np.median(ring)) - level
-        # 1.25 is the error of a median over that of a mean.
-        if excess > threshold * 1.25 * noise / np.sqrt(ring.size):
-            radius = min(inner + width, reach)
-    return radius
+        # The second faintest side: one of them may hold a dead pixel or two.
+        seen = sorted(value - level for value in seen)
+        excess, brightest = seen[1], seen[-2]
+        # 1.25 is the error of a median over that of a mean; the faintest of eight
+        # lies below the mean by 0.85 of its error and more.
+        error = 1.25 * noise / np.sqrt(here.sum() / 8)
+        significant = excess > (threshold - 2) * error
+        faint = 0 if significant and excess > _ROUND * brightest else faint + 1
+        if faint == 0:
+            radius = inner + width
+        elif faint == 2:
+            break
+    return float(radius)
 
 
 def looks_like_star(
