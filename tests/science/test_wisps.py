@@ -171,3 +171,15 @@ def test_shapes_must_agree():
         fit_wisps(frame(0), ERR, [ridge()[:-2]])
     with pytest.raises(ValueError, match="at least one"):
         fit_wisps(frame(0), ERR, [])
+
+
+def test_a_frame_without_a_usable_pixel_under_the_template():
+    """Nothing can be said, and nothing is subtracted."""
+    rng = np.random.default_rng(8)
+    data = rng.normal(0, 1, (160, 160)).astype(np.float32)
+    y, x = np.mgrid[:160, :160]
+    template = np.exp(-((x - 80.0) ** 2 + (y - 80.0) ** 2) / 800).astype(np.float32)
+    usable = template < 0.01
+    usable[5:, :] = False
+    found = fit_wisps(data, np.ones_like(data), [template], usable=usable, outputs=1)
+    assert not found.accepted

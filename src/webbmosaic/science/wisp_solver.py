@@ -126,12 +126,14 @@ def solve(problem: Problem, used: BoolArray) -> Solution:
     wisps, terms = slice(0, count), slice(count, None)
     powers = np.sum(images[count:-1] ** 2 * problem.weight, axis=(1, 2))
     kernel = gram[terms, count:-1] + _RIDGE * np.diag(powers)
-    share = np.linalg.solve(kernel, gram[terms])
+    # Where hardly a pixel is left to see, some terms have no light to fit: they are 0.
+    inverse = np.linalg.pinv(kernel)
+    share = inverse @ gram[terms]
     normal = gram[wisps, wisps] - gram[wisps, count:-1] @ share[:, wisps]
     right = gram[wisps, -1] - gram[wisps, count:-1] @ share[:, -1]
     found = _non_negative(normal, right, used)
     values = np.concatenate([found, share[:, -1] - share[:, wisps] @ found])
-    across = np.linalg.solve(kernel.T, gram[wisps, count:-1].T).T
+    across = gram[wisps, count:-1] @ inverse
     mixing = np.concatenate([np.eye(count), -across], axis=1)
     left = np.append(-values, 1.0).astype(np.float32)
     residual = np.tensordot(left, images - pattern, axes=1)
