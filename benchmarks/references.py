@@ -25,8 +25,8 @@ from astropy.io import fits
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "archives"))
 from conftest import CONTEXT, PLAIN_KINDS, FakeCache
 from webbmosaic.archives.gather import resolve
-from webbmosaic.files.headers import NEEDED_KEYWORDS, Header, read_headers
 from webbmosaic.archives.reftypes import keyword_of_parkey, reference_types
+from webbmosaic.files.headers import NEEDED_KEYWORDS, Header, read_headers
 
 EXPOSURES = 13_000
 DETECTORS = [f"NRC{m}{n}" for m in "AB" for n in ("1", "2", "3", "4", "LONG")]
