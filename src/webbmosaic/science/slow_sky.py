@@ -133,7 +133,7 @@ def _blocks(length: int, multiple: int) -> int:
 
 
 def _waves(length: int, blocks: int) -> int:
-    """Cosines along an axis: not shorter than 64 pixels from crest to trough."""
+    """Cosines along an axis: not shorter than 64 pixels from crest to dip."""
     return max(2, min(SKY_WAVES, blocks // 2, length // 64 + 1))
 
 
