@@ -1,4 +1,4 @@
-"""One guarded way to an archive: encrypted, patient, and quiet about the token.
+"""One guarded way to an archive: encrypted, patient, and quiet about the token."""
 
 from __future__ import annotations
 
