@@ -107,8 +107,10 @@ def write_pair(
 
 def _hide_latitude(axes: Any) -> None:
     if hasattr(axes, "coords"):
-        axes.coords[1].set_ticklabel_visible(False)
-        axes.coords[1].set_axislabel(" ")
+        # The same sky as beside; which axis stands on the left depends on its roll.
+        for coordinate in axes.coords:
+            coordinate.set_ticklabel_visible(False)
+            coordinate.set_axislabel(" ")
 
 
 def _figure(
