@@ -101,11 +101,11 @@ def write_pair(
     figure, panels = _figure([before, after], limits, longest=6.0)
     for axes, title in zip(panels, titles, strict=True):
         axes.set_title(title, fontsize=11, color=_INK)
-    _hide_latitude(panels[1])
+    _hide_labels(panels[1])
     _save(figure, png)
 
 
-def _hide_latitude(axes: Any) -> None:
+def _hide_labels(axes: Any) -> None:
     if hasattr(axes, "coords"):
         # The same sky as beside; which axis stands on the left depends on its roll.
         for coordinate in axes.coords:
