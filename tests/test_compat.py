@@ -94,3 +94,10 @@ def test_our_side_of_the_table_exists(name):
         assert option.refused or option.to or not option.value
     used = {text for text in to if re.match(r"-[-\w]", text)}
     assert used <= known
+
+
+def test_every_command_is_installed():
+    """Each name of the table is a program that pip installs, and the other way round."""
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    installed = set(re.findall(r'^"(go-[^"]+)" = "webbmosaic.compat:main"', text, re.M))
+    assert installed == set(COMMANDS)

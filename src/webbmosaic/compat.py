@@ -165,6 +165,22 @@ COMMANDS: dict[str, Command] = {
     "go-jwst-imaging-precache-crds-reference-files": Command(
         ("references",), {"help": _flag("--help")}
     ),
+    "go-jwst-imaging-stage-0": Command(
+        ("stage0",),
+        {
+            **_WORK,
+            "crds-context": _value("--context"),
+            "precache": _flag("--references"),
+            "skip-precache": _flag("--no-references"),
+            "hard-copy": _flag("--copy"),
+            "hardcopy": _flag("--copy"),
+            "only-miri": _flag("--instrument", "miri"),
+            "no-miri": _flag("--instrument", "nircam", "--instrument", "niriss"),
+            "check-filter": _value("--filter", many=True),
+            "check-filters": _value("--filter", many=True),
+            "dry-run": _flag("--dry-run"),
+        },
+    ),
     "go-jwst-imaging-precopy-uncal-files": Command(
         ("prepare",),
         {
