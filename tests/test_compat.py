@@ -97,7 +97,7 @@ def test_our_side_of_the_table_exists(name):
 
 
 def test_every_command_is_installed():
-    """Each name of the table is a program that pip installs, and the other way round."""
+    """Each name of the table is a program that pip installs, and no other is."""
     text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
     installed = set(re.findall(r'^"(go-[^"]+)" = "webbmosaic.compat:main"', text, re.M))
     assert installed == set(COMMANDS)
