@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from webbmosaic.cli.cleaning import cleaning_options, cleaning_overrides
 from webbmosaic.cli.options import (
     Overrides,
     job_options,
@@ -126,10 +127,16 @@ def _mosaic_overrides(given: dict[str, Any]) -> Overrides:
 
 
 def _stage1_overrides(given: dict[str, Any]) -> Overrides:
-    overrides: Overrides = {step: {"enabled": False} for step in given.get("skip", ())}
+    overrides = merged(cleaning_overrides(given), _skipped(given.get("skip", ())))
     if given.get("maximum_cores"):
-        overrides["detector1"] = {"maximum_cores": given["maximum_cores"]}
+        cores = {"maximum_cores": given["maximum_cores"]}
+        overrides = merged(overrides, {"detector1": cores})
     return overrides
+
+
+def _skipped(steps: tuple[str, ...]) -> Overrides:
+    # The step is named after what it removes, its settings after what they hold.
+    return {{"claws": "masks"}.get(step, step): {"enabled": False} for step in steps}
 
 
 def _stage2_overrides(given: dict[str, Any]) -> Overrides:
@@ -143,6 +150,7 @@ def _stage2_overrides(given: dict[str, Any]) -> Overrides:
 @settings_options
 @_maximum_cores
 @_skip
+@cleaning_options
 def stage1(**given: Any) -> None:
     r"""
     Raw ramps to clean count-rate images (uncal to rate).
@@ -206,6 +214,7 @@ def stage3(**given: Any) -> None:
 @settings_options
 @_maximum_cores
 @_skip
+@cleaning_options
 @_keep_sky
 @_mosaic_options
 def run(**given: Any) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from webbmosaic.cli.cleaning import cleaning_options, cleaning_overrides
 from webbmosaic.cli.options import read_all_settings, settings_options
 
 __all__ = ["step"]
@@ -22,14 +24,9 @@ __all__ = ["step"]
     type=click.Path(path_type=Path),
     help="File to write.  [default: FILE itself]",
 )
+@cleaning_options
 @settings_options
-def step(
-    name: str,
-    file: Path,
-    output: Path | None,
-    settings_file: Path | None,
-    assignments: tuple[str, ...],
-) -> None:
+def step(name: str, file: Path, output: Path | None, **given: Any) -> None:
     """
     One cleaning step on one file.
 
@@ -38,7 +35,12 @@ def step(
     """
     from webbmosaic.stages.single_step import run_single_step
 
-    settings = read_all_settings(file.parent, settings_file, assignments)
+    settings = read_all_settings(
+        file.parent,
+        given["settings_file"],
+        given["assignments"],
+        cleaning_overrides(given),
+    )
     numbers = run_single_step(name, file, output or file, settings)
     for key, value in numbers.items():
         click.echo(f"{key}: {value}")
