@@ -59,7 +59,7 @@ def test_the_pipeline_talks_to_its_logs_only(reduced):
 
 def test_running_again_is_dull(reduced, raw, crds):
     said = again(reduced[0], raw, crds)
-    assert said.strip() == "nothing to do: all 9 products are current"
+    assert said.strip() == "nothing to do: all 14 products are current"
 
 
 def test_a_changed_setting_redoes_what_depends_on_it(reduced, raw, crds):

@@ -42,7 +42,11 @@ __all__ = ["mosaic"]
 @click.option(
     "--abs-refcat", type=click.Path(path_type=Path), help="Catalogue (RA, DEC)."
 )
-@click.option("--on-misaligned", type=click.Choice(["fail", "keep", "drop"]))
+@click.option(
+    "--on-misaligned",
+    type=click.Choice(["fail", "keep", "drop"]),
+    help="What becomes of an exposure that cannot be aligned.",
+)
 @click.option("--redo", is_flag=True, help="Do again what is already done.")
 @settings_options
 @dry_run
