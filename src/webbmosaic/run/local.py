@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import multiprocessing
 import os
 import signal
@@ -239,9 +240,17 @@ def _work(pipe: Connection) -> None:
     """Do tasks until the parent is gone; then stop at once, even within a task."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     threading.Thread(target=_stop_with_parent, daemon=True).start()
+    warmed: set[str] = set()
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            pipe.send(execute(pipe.recv()))
+            task = pipe.recv()
+            pipe.send(execute(task))
+            if task.stage not in warmed:
+                # What the first task of a stage has loaded for good (rules of CRDS,
+                # schemas) need not be walked by the collector at each step of the next.
+                warmed.add(task.stage)
+                gc.collect()
+                gc.freeze()
 
 
 def _stop_with_parent() -> None:
