@@ -20,8 +20,8 @@ _CLIP_LOW, _CLIP_HIGH, _ROUNDS = 3.0, 2.5, 8
 _FARTHEST = 0.25
 _BIN = 8  # pixels; halos are smooth
 #: Unevenness that 1/f noise leaves between parts of a destriped frame, in sigma of a
-#: pixel: 0.01 to 0.02 in simulated full frames.
-_UNEVEN = 0.02
+#: pixel: 0.01 to 0.03 in simulated full frames.
+_UNEVEN = 0.03
 
 
 @dataclass(frozen=True)
