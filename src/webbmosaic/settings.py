@@ -41,6 +41,11 @@ class Detector1:
         "Cores that one ramp fit may use; several exposures at once (-j) are faster.",
         choices=("none", "quarter", "half", "all"),
     )
+    suppress_one_group: bool = setting(
+        False,
+        "Give up pixels that saturate after their first group, as the pipeline does;"
+        " without it the cores of brighter stars are kept.",
+    )
     min_usable: float = setting(
         0.02,
         "An exposure with a smaller fraction of usable pixels is unusable.",

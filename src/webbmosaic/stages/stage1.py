@@ -78,7 +78,11 @@ def _detector1(uncal: Path, rate: Path, wanted: Detector1, hook: str) -> Any:
             "sat_required_snowball": wanted.sat_required_snowball,
             "expand_large_events": True,
         }
-    fit = {"maximum_cores": wanted.maximum_cores, "pre_hooks": [hook]}
+    fit = {
+        "maximum_cores": wanted.maximum_cores,
+        "suppress_one_group": wanted.suppress_one_group,
+        "pre_hooks": [hook],
+    }
     steps = {"jump": jump, "ramp_fit": fit}
     name = str(Dataset.parse(uncal.name))
     model = call(Detector1Pipeline, str(uncal), who=name, steps=steps)
