@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from webbmosaic.cli.options import work_dir
+from webbmosaic.cli.options import all_of, work_dir
 from webbmosaic.datasets import DETECTORS
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ __all__ = [
     "selection_options",
 ]
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 FORMATS = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv"}
 
 
@@ -227,17 +225,10 @@ _DOWNLOADING = (
 CONTEXT = {"ignore_unknown_options": True}
 
 
-def _with(*options: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
-    def decorate(command: _Command) -> _Command:
-        return reduce(lambda made, option: option(made), reversed(options), command)
-
-    return decorate
-
-
 #: ``what``, and all that `read_selection` reads
-selection_options = _with(*_SELECTION)
+selection_options = all_of(*_SELECTION)
 #: ``work, download_dir, streams, redo``
-download_options = _with(*_DOWNLOADING)
+download_options = all_of(*_DOWNLOADING)
 
 
 def read_selection(options: dict[str, Any]) -> Selection:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from webbmosaic.cli.options import Overrides
+from webbmosaic.cli.options import Overrides, all_of
 from webbmosaic.errors import UsageError
 
 __all__ = ["cleaning_options", "cleaning_overrides"]
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 _PATH = click.Path(exists=True, path_type=Path)
 
 _OPTIONS = (
@@ -57,11 +55,8 @@ _KEYS = {
 }
 
 
-def cleaning_options(command: _Command) -> _Command:
-    """Add the options of the cleaning steps to a command."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+#: Adds the options of the cleaning steps to a command.
+cleaning_options = all_of(*_OPTIONS)
 
 
 def cleaning_overrides(given: dict[str, Any]) -> Overrides:

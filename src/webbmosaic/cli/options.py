@@ -12,6 +12,7 @@ import click
 
 __all__ = [
     "Overrides",
+    "all_of",
     "dry_run",
     "job_options",
     "merged",
@@ -67,7 +68,9 @@ _assignments = click.option(
 )
 
 
-def _all_of(*options: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
+def all_of(*options: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
+    """Make one decorator of several options, shown in this order."""
+
     def decorate(command: _Command) -> _Command:
         return reduce(lambda made, option: option(made), reversed(options), command)
 
@@ -75,9 +78,9 @@ def _all_of(*options: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
 
 
 #: ``settings_file, assignments``
-settings_options = _all_of(_settings_file, _assignments)
+settings_options = all_of(_settings_file, _assignments)
 #: ``work, processes, redo, dry_run``
-job_options = _all_of(work_dir, _processes, _redo, dry_run)
+job_options = all_of(work_dir, _processes, _redo, dry_run)
 
 
 def merged(*overrides: Overrides) -> Overrides:

@@ -13,6 +13,7 @@ import click
 from webbmosaic.cli.cleaning import cleaning_options, cleaning_overrides
 from webbmosaic.cli.options import (
     Overrides,
+    all_of,
     job_options,
     merged,
     read_all_settings,
@@ -49,18 +50,6 @@ def _keep_sky(command: _Command) -> _Command:
     )(command)
 
 
-def _select(command: _Command) -> _Command:
-    for option in reversed(_SELECTION):
-        command = option(command)
-    return command
-
-
-def _mosaic_options(command: _Command) -> _Command:
-    for option in reversed(_MOSAIC_OPTIONS):
-        command = option(command)
-    return command
-
-
 _SELECTION = (
     click.option("--program", "programs", multiple=True, help="Only this program."),
     click.option("--obs", "observations", multiple=True, help="Only this observation."),
@@ -68,6 +57,7 @@ _SELECTION = (
     click.option("--instrument", "instruments", multiple=True, help="Only this one."),
     click.option("--filter", "filters", multiple=True, help="Only this filter."),
 )
+_select = all_of(*_SELECTION)
 _MOSAIC_OPTIONS = (
     click.option("--combine-obs", is_flag=True, help="All observations in one mosaic."),
     click.option("--combine-program", is_flag=True, help="All programs in one mosaic."),
@@ -100,6 +90,7 @@ _MOSAIC_OPTIONS = (
         help="Link the predecessor's names of mosaics to ours.",
     ),
 )
+_mosaic_options = all_of(*_MOSAIC_OPTIONS)
 _MOSAIC_KEYS = {
     "combine_obs": ("grouping", "combine_observations"),
     "combine_program": ("grouping", "combine_programs"),
