@@ -9,6 +9,7 @@ import pytest
 from astropy.io import fits
 
 from commands import typed
+from webbmosaic.compat import translate
 from webbmosaic.files.ledger import read_record
 from webbmosaic.report.truth import compare_with_truth, read_truth
 
@@ -131,6 +132,24 @@ def test_the_report(reduced, raw):
     assert GROUP in page
     assert "http" not in page.replace("http://www.w3.org", "")
     assert len(list((reduced[0] / "report").rglob("*.png"))) >= 9
+
+
+def test_the_predecessors_commands_do_the_same(reduced, crds):
+    """Presorting rewrites the table; the old names of mosaics are links."""
+    work, _ = reduced
+    table = work / "table_of_jwst_dataset_visit_instrument_filter_groups.csv"
+    table.unlink()
+    old = translate("go-jwst-imaging-presort-visits.py", [str(work)])
+    assert "4 exposures" in typed(*old).stdout
+    assert table.read_text().startswith("group_id,group_size,dataset_name")
+    cals = sorted(map(str, work.glob("jw*/calibrated2_cals/*_cal.fits")))
+    out = work / "calibrated_mosaic_multiobs"
+    words = [*cals, "--combine-obsnum", "--pixel-scale", "0.060", str(out)]
+    typed(*translate("go-jwst-imaging-stage-3-step-1.py", words), "-C", work, env=crds)
+    assert (out / "001_NIRCAM_F444W" / f"{GROUP}_i2d.fits").exists()
+    with fits.open(out / GROUP / f"{GROUP}_i2d.fits") as hdus:
+        scale = abs(hdus["SCI"].header["CDELT1"]) * 3600
+    assert scale == pytest.approx(0.06, rel=1e-3)
 
 
 def test_one_step_on_one_file(reduced, crds, tmp_path):

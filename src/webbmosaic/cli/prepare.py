@@ -23,7 +23,6 @@ __all__ = ["lay_out_and_tell", "prepare"]
 @click.argument(
     "sources",
     nargs=-1,
-    required=True,
     type=click.Path(path_type=Path),
     metavar="[SOURCE]...",
 )
@@ -64,8 +63,12 @@ def prepare(
     written beside them; without SOURCE, it alone is written.
     """
     from webbmosaic.datasets import Workspace
-    from webbmosaic.stages.prepare import Wanted, find_uncals
+    from webbmosaic.stages.prepare import Wanted, find_uncals, write_visit_table
 
+    if not sources:
+        workspace = Workspace(work)
+        click.echo(f"{write_visit_table(workspace)} exposures: {workspace.visit_table}")
+        return
     wanted = Wanted(filters, instruments, programs, observations)
     paths = find_uncals(sources)
     if lay_out_and_tell(paths, Workspace(work), wanted, copy=copy, dry_run=dry_run):
