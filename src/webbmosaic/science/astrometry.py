@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from webbmosaic.science.alignment import joined, same_sources
+from webbmosaic.science.arrays import Floats
 
 __all__ = ["Move", "solve_absolute", "solve_relative"]
 
-Floats = NDArray[np.float64]
 _ROUNDS = 60
 _HUBER = 2.0  # residuals beyond this many sigma count by their first power
 

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.ndimage import maximum_filter
 from scipy.signal import fftconvolve
 
+from webbmosaic.science.arrays import FloatArray
 from webbmosaic.science.sources import Mask, source_mask
-from webbmosaic.science.stripe_lines import FloatArray
 
 __all__ = ["SkyLevel", "measure_sky"]
 

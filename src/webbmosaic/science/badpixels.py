@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
+from webbmosaic.science.arrays import BoolArray, FloatArray
 from webbmosaic.science.sources import source_mask
 
 __all__ = ["BadPixels", "find_bad_pixels"]
 
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 Frame = tuple[str, FloatArray, FloatArray, BoolArray]
 
 _MAD_TO_SIGMA = 1.4826

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from webbmosaic.science.arrays import FloatArray
 from webbmosaic.science.sources import Mask
-from webbmosaic.science.stripe_lines import FloatArray
 
 STEP = 8
 """Pixels between the points at which distances are measured."""

@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from webbmosaic.science.arrays import BoolArray, FloatArray
 from webbmosaic.science.sources import source_mask
 
 __all__ = ["FixedResiduals", "find_fixed_residuals", "outlines", "rasterise"]
 
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 
 _BIN = 8
 _MAD_TO_SIGMA = 1.4826

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
+
+from webbmosaic.science.arrays import BoolArray, FloatArray
 
 __all__ = ["persistence_strength", "saturation_level"]
 
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 
 #: After the whole window, persistence has come down to this share.
 FAINTEST = float(np.exp(-3.0))

@@ -17,13 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from webbmosaic.science.stripe_lines import FloatArray
+from webbmosaic.science.arrays import FloatArray, Floats
 
 ROW_OVERHEAD = 12
 """Pixel times between the rows of an output: 524 for 512 columns (JDox, NIRCam)."""
 
-
-Floats = npt.NDArray[np.float64]
 
 SLOW = 1e-3
 """Cycles per sample below which the spectrum of an output's own noise is trusted."""

@@ -15,8 +15,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from webbmosaic.science.arrays import FloatArray, Floats
 from webbmosaic.science.smoothing import interpolated
-from webbmosaic.science.stripe_lines import FloatArray
 
 BLOCKS = 32
 """Blocks along each axis of the frame."""
@@ -26,8 +26,6 @@ HALO_LIMIT = 0.15
 """Light that a mask leaves at its edges, in white-noise sigma: brighter is masked."""
 _HALO = 400  # the group of the halos
 _ROUNDS = 6
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from webbmosaic.science.stripe_lines import FloatArray
+from webbmosaic.science.arrays import FloatArray
 
 Mask = npt.NDArray[np.bool_]
 

@@ -10,15 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
+
+from webbmosaic.science.arrays import AnyFloats, BoolArray, FloatArray, IntArray
 
 __all__ = ["Snowball", "find_snowballs", "looks_like_star", "snowball_halo"]
 
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int_]
-AnyFloats = npt.NDArray[np.floating]
 
 _FEWEST = 32  # pixels of sky, to know its level
 #: A ring whose sides differ more than this is lit by something beside the snowball.

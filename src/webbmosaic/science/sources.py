@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from webbmosaic.science.arrays import FloatArray
 from webbmosaic.science.smoothing import (
     BIN,
     Mask,
@@ -25,7 +26,6 @@ from webbmosaic.science.smoothing import (
     interpolated,
     smoothed,
 )
-from webbmosaic.science.stripe_lines import FloatArray
 
 _MAD_TO_SIGMA = 1.4826
 

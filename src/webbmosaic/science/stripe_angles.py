@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from webbmosaic.science.arrays import FloatArray, Floats
 from webbmosaic.science.readout_noise import Readout
 from webbmosaic.science.sources import Mask
 from webbmosaic.science.stripe_lines import (
-    FloatArray,
-    Floats,
     block_means,
     line_levels,
     line_significance,

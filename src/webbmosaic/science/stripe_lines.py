@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-FloatArray = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
+from webbmosaic.science.arrays import FloatArray, Floats
 
 BLOCKS = 8
 """Parts that every line is cut into; parts far apart share a stripe but no source."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
+from webbmosaic.science.arrays import FloatArray
 from webbmosaic.science.halos import halo_shapes
 from webbmosaic.science.readout_noise import (
     Readout,
@@ -24,7 +25,6 @@ from webbmosaic.science.sources import Mask, MaskOptions, source_mask
 from webbmosaic.science.stripe_lines import (
     BLOCKS,
     MINIMUM_SEEN,
-    FloatArray,
     LineLevels,
     Lines,
     line_image,

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from webbmosaic.science.arrays import FloatArray
 from webbmosaic.science.readout_noise import Readout, make_readout, stream_image
 from webbmosaic.science.sources import Mask
-from webbmosaic.science.stripe_lines import FloatArray, line_image
+from webbmosaic.science.stripe_lines import line_image
 from webbmosaic.science.stripe_solver import (
     MINIMUM_PIXELS,
     Frame,

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from webbmosaic.science.arrays import BoolArray, FloatArray
+
 __all__ = [
     "BIN",
     "Blocks",
@@ -21,8 +23,6 @@ __all__ = [
     "wisp_box",
 ]
 
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 Box = tuple[slice, slice]
 
 BIN = 2

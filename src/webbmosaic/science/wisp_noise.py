@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, optimize
 
+from webbmosaic.science.arrays import FloatArray
+
 __all__ = ["PIECES", "ReadNoise", "measure_noise", "read_noise"]
 
-FloatArray = npt.NDArray[np.float32]
 
 #: Pieces in time of each row of an output; the noise is constant in each.
 PIECES = 8

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 
+from webbmosaic.science.arrays import BoolArray, FloatArray
 from webbmosaic.science.wisp_frames import Blocks
 from webbmosaic.science.wisp_noise import ReadNoise, read_noise
 
@@ -19,8 +20,6 @@ __all__ = [
     "solve",
 ]
 
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 Vector = npt.NDArray[np.float64]
 
 #: Side of the cells over which errors are taken to be independent, in blocks.

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from webbmosaic.science.arrays import BoolArray, FloatArray
 from webbmosaic.science.sources import source_mask
 from webbmosaic.science.wisp_frames import (
     BIN,
@@ -27,8 +28,6 @@ from webbmosaic.science.wisps import fit_wisps
 
 __all__ = ["WispTemplate", "build_wisp_template"]
 
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 Frame = tuple[FloatArray, BoolArray]
 
 #: A wisp is where the template, smoothed, exceeds this share of its peak.

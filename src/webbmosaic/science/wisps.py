@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from webbmosaic.science.arrays import BoolArray, FloatArray
 from webbmosaic.science.wisp_frames import (
     BIN,
     Blocks,
@@ -39,8 +40,6 @@ from webbmosaic.science.wisp_solver import (
 
 __all__ = ["WispFit", "fit_wisps", "wisp_model"]
 
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 Vector = npt.NDArray[np.float64]
 
 #: Rounds of fitting and masking, at most, for each mask of small sources.

@@ -15,8 +15,8 @@ import numpy as np
 from webbmosaic.errors import AlignmentError, UsageError
 from webbmosaic.science.alignment import agreement, connected, find_stars
 from webbmosaic.settings import Alignment
-from webbmosaic.stages.clean import usable_pixels
 from webbmosaic.stages.pipeline import call
+from webbmosaic.stages.quality import usable_pixels
 from webbmosaic.stages.refinement import refine
 from webbmosaic.stages.tangent_plane import catalogue_plane, on_plane
 

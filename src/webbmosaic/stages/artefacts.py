@@ -41,6 +41,13 @@ from webbmosaic.science.snowballs import (
 from webbmosaic.science.wisps import WispFit, fit_wisps, wisp_model
 from webbmosaic.settings import Settings, Wisps
 from webbmosaic.stages.pipeline import call
+from webbmosaic.stages.quality import (
+    DO_NOT_USE,
+    JUMP_DET,
+    OTHER_BAD_PIXEL,
+    SATURATED,
+    usable_pixels,
+)
 
 __all__ = [
     "claws",
@@ -54,9 +61,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
-
-#: Bits of the JWST data quality array (jwst documentation, "Data Quality Flags").
-DO_NOT_USE, SATURATED, JUMP_DET, OTHER_BAD_PIXEL = 1, 2, 4, 2**30
 
 
 def with_folders(settings: Settings, work: Path) -> Settings:
@@ -271,7 +275,7 @@ def snowballs(
         return None
     if found is None:
         found = _from_image(model.dq, settings)
-    usable = np.isfinite(model.data) & ((model.dq & DO_NOT_USE) == 0)
+    usable = usable_pixels(model)
     real = [ball for ball in found if not looks_like_star(model.data, usable, ball)]
     mask = snowball_halo(
         model.data,
@@ -304,7 +308,7 @@ def snowball_areas(model: Any, settings: Settings) -> list[tuple[float, float, f
     circles : list of (y, x, radius)
         0-based, in pixels; saturated stars are left out.
     """
-    usable = np.isfinite(model.data) & ((model.dq & DO_NOT_USE) == 0)
+    usable = usable_pixels(model)
     return [
         (ball.y, ball.x, settings.snowballs.expand_factor * ball.radius)
         for ball in _from_image(model.dq, settings)

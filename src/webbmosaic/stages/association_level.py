@@ -23,6 +23,15 @@ from webbmosaic.science.badpixels import BadPixels, find_bad_pixels
 from webbmosaic.science.persistence import persistence_strength, saturation_level
 from webbmosaic.settings import BadPixels as BadPixelSettings
 from webbmosaic.settings import Persistence, Settings
+from webbmosaic.stages.quality import (
+    DO_NOT_USE,
+    HOT,
+    OTHER_BAD_PIXEL,
+    PERSISTENCE,
+    SATURATED,
+    TELEGRAPH,
+    WARM,
+)
 
 __all__ = [
     "add_flags",
@@ -33,10 +42,6 @@ __all__ = [
     "persistence",
     "write_flags",
 ]
-
-#: Bits of the JWST data quality array (jwst documentation, "Data Quality Flags").
-DO_NOT_USE, SATURATED, PERSISTENCE = 1, 2, 32
-HOT, WARM, OTHER_BAD_PIXEL, TELEGRAPH = 2**11, 2**12, 2**30, 2**15
 
 
 def make_persistence_flags(

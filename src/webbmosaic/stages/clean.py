@@ -20,28 +20,9 @@ from webbmosaic.science.stripes import (
 )
 from webbmosaic.settings import Settings
 from webbmosaic.stages.pipeline import call
+from webbmosaic.stages.quality import usable_pixels
 
-__all__ = ["flat", "stripes", "usable_pixels"]
-
-#: Bits of the JWST data quality array (jwst documentation, "Data Quality Flags").
-DO_NOT_USE = 1
-
-
-def usable_pixels(model: Any) -> np.ndarray:
-    """
-    Tell which pixels may be used.
-
-    Parameters
-    ----------
-    model : `~stdatamodels.jwst.datamodels.ImageModel`
-
-    Returns
-    -------
-    usable : 2D bool `~numpy.ndarray`
-        Finite, and not flagged DO_NOT_USE.
-    """
-    usable: np.ndarray = np.isfinite(model.data) & ((model.dq & DO_NOT_USE) == 0)
-    return usable
+__all__ = ["flat", "stripes"]
 
 
 def flat(model: Any, settings: Settings) -> dict[str, Any] | None:

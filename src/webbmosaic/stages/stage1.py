@@ -14,8 +14,8 @@ from webbmosaic.files.ledger import Result
 from webbmosaic.files.models import add_history, references_used, save_model
 from webbmosaic.settings import Detector1, Settings
 from webbmosaic.stages.artefacts import snowballs, watch_ramp
-from webbmosaic.stages.clean import usable_pixels
 from webbmosaic.stages.pipeline import call
+from webbmosaic.stages.quality import usable_pixels
 from webbmosaic.stages.steps import STEPS
 
 __all__ = ["run"]

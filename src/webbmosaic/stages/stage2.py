@@ -19,8 +19,8 @@ from webbmosaic.files.models import (
 from webbmosaic.science.background import measure_sky
 from webbmosaic.settings import Settings
 from webbmosaic.stages.association_level import add_flags
-from webbmosaic.stages.clean import usable_pixels
 from webbmosaic.stages.pipeline import call
+from webbmosaic.stages.quality import usable_pixels
 
 __all__ = ["run", "sky"]
 

@@ -28,8 +28,8 @@ from webbmosaic.files.models import (
 from webbmosaic.files.products import write_text
 from webbmosaic.settings import Resample, Settings
 from webbmosaic.stages.alignment import align
-from webbmosaic.stages.clean import usable_pixels
 from webbmosaic.stages.pipeline import call, context_or_none
+from webbmosaic.stages.quality import usable_pixels
 
 __all__ = ["run"]
 
