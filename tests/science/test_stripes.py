@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import uniform_filter1d
 
 from webbmosaic.science.readout_noise import make_readout
 from webbmosaic.science.stripe_angles import find_angles
@@ -104,6 +105,17 @@ def test_all_families_together(angles):
     assert left(fit.pattern, planted) < 0.3
     assert set(fit.families) == {"readout", "columns", "+30", "-30"}
     assert min(fit.significance.values()) > 20
+
+
+def test_the_wide_part_of_tilted_stripes_is_no_sky():
+    shape = (1024, 1024)
+    planted = tilted(5, 30, 0.4, shape)
+    readout = make_readout(shape, outputs=4)
+    data = white(6, shape) + planted
+    fit = fit_stripes(data, every(data), readout=readout, options=TILTED)
+    wide = uniform_filter1d(planted - fit.pattern, 64, axis=0)
+    before = uniform_filter1d(planted, 64, axis=0)
+    assert np.std(wide) < 0.4 * np.std(before)
 
 
 def test_families_sum_to_the_pattern_of_zero_mean():

@@ -24,7 +24,9 @@ SKY_WAVES = 12
 """Cosines of the sky along each axis: structure down to a twelfth of the frame."""
 HALO_LIMIT = 0.15
 """Light that a mask leaves at its edges, in white-noise sigma: brighter is masked."""
-_HALO = 400  # the group of the halos
+TILTED_WAVES = 24
+"""Cosines across the lines of a tilted family: down to a twelfth of their range."""
+_HALO, _TILTED = 400, 500  # groups: the halos, the first tilted family
 _ROUNDS = 6
 
 
@@ -58,6 +60,7 @@ def slow_sky(
     outputs: int,
     *,
     halos: FloatArray | None = None,
+    angles: tuple[float, ...] = (),
 ) -> FloatArray:
     """
     Measure the smooth sky of a frame that also has drifting outputs.
@@ -70,7 +73,10 @@ def slow_sky(
         Outputs side by side, each with its own drift along y.
     halos : 3-D float32 `~numpy.ndarray`, shape (number, rows, columns), optional
         Shapes of faint light around large sources, on a coarse grid over the frame:
-        see `webbmosaic.science.halos.halo_shapes`.
+        see `webbmosaic.science.halos.outskirts`.
+    angles : tuple of float
+        Tilted stripes that are there, degrees from the x axis towards the y axis:
+        their wide part is no sky either.
 
     Returns
     -------
@@ -85,6 +91,7 @@ def slow_sky(
     if halos is None:
         halos = np.zeros((0, 1, 1), np.float32)
     terms = _terms(rows, cols, waves, outputs)
+    terms = _with_tilted(terms, data.shape, (rows, cols), angles)
     terms = _with_halos(terms, [interpolated(halo, (rows, cols)) for halo in halos])
     levels = _solve(terms, top.ravel(), bottom.ravel())
     common = levels[terms.group // 100 == 1]
@@ -97,6 +104,27 @@ def slow_sky(
     if len(halos):
         image += interpolated(glow.astype(np.float32), (ny, nx))
     return image
+
+
+def _with_tilted(
+    terms: _Terms,
+    shape: tuple[int, int],
+    blocks: tuple[int, int],
+    angles: tuple[float, ...],
+) -> _Terms:
+    """Add cosines across tilted lines to the terms of a fit, alike at all orders."""
+    y, x = (
+        (np.arange(n) + 0.5) / n * size for n, size in zip(blocks, shape, strict=True)
+    )
+    order = np.arange(1, min(TILTED_WAVES, min(blocks)) + 1)
+    values, group = [terms.values], [terms.group]
+    for number, angle in enumerate(angles):
+        turn = np.radians(angle)
+        across = np.subtract.outer(y * np.cos(turn), x * np.sin(turn)).ravel()
+        across = (across - across.min()) / np.ptp(across)
+        values.append(np.sqrt(2) * np.cos(np.pi * np.outer(across, order)))
+        group.append(np.full(order.size, _TILTED + number))
+    return _Terms(np.hstack(values), np.concatenate(group))
 
 
 def _with_halos(terms: _Terms, halos: list[FloatArray]) -> _Terms:

@@ -21,7 +21,7 @@ BLOCKS = 8
 """Parts that every line is cut into; parts far apart share a stripe but no source."""
 
 
-SMOOTH = 257
+SMOOTH = 1025
 """Pixels: structure wider across the lines is sky and left alone."""
 REACH = 8
 """Pixels across the lines over which stripes may be alike."""

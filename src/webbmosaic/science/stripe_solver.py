@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from webbmosaic.science.arrays import FloatArray
-from webbmosaic.science.halos import halo_shapes
+from webbmosaic.science.halos import outskirts
 from webbmosaic.science.readout_noise import (
     Readout,
     as_streams,
@@ -46,6 +46,8 @@ STRIPE_SHARE = 0.8
 """Share of bright pixels, in nearly every part of a line, that makes it a stripe."""
 MOST_STRIPES = 0.15
 """Share of lines: where more look like bright stripes, the field is crowded."""
+COLUMNS = "columns"
+"""Name of the family of columns."""
 TILTED_PARTS = 3
 """Tilted lines per pixel across."""
 
@@ -178,7 +180,7 @@ def _quality(good: Mask, variance: FloatArray | None) -> FloatArray:
 
 def _families(shape: tuple[int, int], options: StripeOptions) -> dict[str, Lines]:
     """Lines of the columns and of each tilted angle, by name."""
-    families = {"columns": make_lines(shape, 90)} if options.columns else {}
+    families = {COLUMNS: make_lines(shape, 90)} if options.columns else {}
     for angle in options.angles:
         families[angle_name(angle)] = make_lines(shape, angle, parts=TILTED_PARTS)
     return families
@@ -225,16 +227,15 @@ def solve(frame: Frame, sources: Mask | None) -> tuple[State, Mask]:
     for left, sweeps in zip(
         reversed(range(len(options.sweeps))), options.sweeps, strict=True
     ):
-        mask = (
-            source_mask(image, frame.good, options=options.mask)
-            if sources is None
-            else sources
-        )
-        blocked = mask | clipped
         if sources is None:
-            blocked = _without_bright_stripes(frame, blocked)
+            mask = source_mask(image, frame.good, options=options.mask)
+            mask, halos = outskirts(mask)
+            blocked = _without_bright_stripes(frame, mask | clipped)
+        else:
+            mask, halos = outskirts(sources, growth=0)
+            blocked = mask | clipped
         weight = frame.quality * ~blocked
-        state = _started(frame, weight, levels, halo_shapes(mask))
+        state = _started(frame, weight, levels, halos)
         for _ in range(sweeps):
             # Rows are good enough to see the sources by, and much faster.
             _sweep(frame, weight, state, stream=left == 0 and options.stream)
@@ -301,7 +302,13 @@ def _started(
     residual = frame.values.copy()
     for name, lines in frame.lines.items():
         subtract_lines(residual, levels[name].profile, lines)
-    sky = slow_sky(residual, weight, len(frame.readout.outputs), halos=halos)
+    tilted = tuple(
+        lines.angle
+        for name, lines in frame.lines.items()
+        if name != COLUMNS and levels[name].scatter > 0
+    )
+    outputs = len(frame.readout.outputs)
+    sky = slow_sky(residual, weight, outputs, halos=halos, angles=tilted)
     residual -= sky
     rows, error = row_noise(residual, weight, frame.readout)
     if not frame.options.rows:
@@ -314,7 +321,7 @@ def _started(
 def _sweep(frame: Frame, weight: FloatArray, state: State, *, stream: bool) -> None:
     """One round of back-fitting."""
     for name, lines in frame.lines.items():
-        threshold = 0.0 if name == "columns" else frame.options.significance
+        threshold = 0.0 if name == COLUMNS else frame.options.significance
         old = state.levels[name].profile
         new = line_levels(state.residual, weight, lines, old, threshold=threshold)
         subtract_lines(state.residual, new.profile - old, lines)

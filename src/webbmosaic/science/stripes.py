@@ -12,12 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from webbmosaic.science.arrays import FloatArray
 from webbmosaic.science.readout_noise import Readout, make_readout, stream_image
 from webbmosaic.science.sources import Mask
 from webbmosaic.science.stripe_lines import line_image
 from webbmosaic.science.stripe_solver import (
+    COLUMNS,
     MINIMUM_PIXELS,
     Frame,
     Region,
@@ -121,9 +123,11 @@ def fit_stripes(
         return _by_region(data, usable, variance, sources, readout, options)
     if readout.transposed:
         return _transposed(data, usable, variance, sources, readout, options)
-    frame = prepare(data, usable, variance, readout, options)
-    state, mask = solve(frame, sources)
-    return _result(frame, state, mask)
+    # For matrices of a few hundred terms, threads cost more than they bring.
+    with threadpool_limits(1, "blas"):
+        frame = prepare(data, usable, variance, readout, options)
+        state, mask = solve(frame, sources)
+        return _result(frame, state, mask)
 
 
 def _result(frame: Frame, state: State, mask: Mask) -> StripeFit:
@@ -150,7 +154,7 @@ def _result(frame: Frame, state: State, mask: Mask) -> StripeFit:
     significance = {
         name: level.significance
         for name, level in state.levels.items()
-        if name != "columns"
+        if name != COLUMNS
     }
     numbers = {
         "rms_before": before,
