@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ _PATH = click.Path(exists=True, path_type=Path)
 _OPTIONS = (
     click.option(
         "--angles",
+        multiple=True,
         metavar="DEG,...",
         help="Angles of tilted stripes, such as 30,-30; none for no tilted stripes.",
     ),
@@ -79,7 +81,9 @@ def cleaning_overrides(given: dict[str, Any]) -> Overrides:
             path = str(given[option].resolve())
             overrides.setdefault(section, {})[key] = path
     if given.get("angles"):
-        overrides.setdefault("stripes", {})["angles"] = _angles(given["angles"])
+        overrides.setdefault("stripes", {})["angles"] = _angles(
+            ",".join(given["angles"])
+        )
     if given.get("find_angles"):
         overrides.setdefault("stripes", {})["find_angles"] = True
     return overrides
@@ -89,7 +93,10 @@ def _angles(text: str) -> list[float]:
     if text.strip().lower() == "none":
         return []
     try:
-        return [float(part) for part in text.split(",")]
-    except ValueError as error:
+        angles = [float(part) for part in text.split(",")]
+    except ValueError:
+        angles = [math.nan]
+    if not all(math.isfinite(angle) for angle in angles):
         msg = f"--angles {text}: write numbers with commas, such as 30,-30, or none"
-        raise UsageError(msg) from error
+        raise UsageError(msg)
+    return angles
