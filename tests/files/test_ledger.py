@@ -86,6 +86,11 @@ def test_a_changed_version_is_named(made):
     assert stale(made, versions=old).startswith("versions changed (jwst: 2.9 to")
 
 
+def test_products_of_other_sources_are_stale(made):
+    old = ledger.versions() | {"webbmosaic sources": "0" * 12}
+    assert "webbmosaic sources: 000000000000 to" in stale(made, versions=old)
+
+
 def test_a_changed_context(made):
     assert "from jwst_0000.pmap to" in stale(made, context="jwst_0000.pmap")
 

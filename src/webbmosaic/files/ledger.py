@@ -7,9 +7,11 @@ there with the recorded hash and nothing that it was made from has changed.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -159,8 +161,20 @@ class Record:
 
 
 def versions() -> dict[str, str]:
-    """Give the version of every package that can change a product."""
-    return {name: metadata.version(name) for name in _PACKAGES}
+    """Give the version of every package that can change a product, and our sources'."""
+    found = {name: metadata.version(name) for name in _PACKAGES}
+    return found | {"webbmosaic sources": _sources()}
+
+
+@cache
+def _sources() -> str:
+    """Identify the code that decides on pixels: a checkout changes, its version not."""
+    package = Path(__file__).parents[1]
+    content = hashlib.sha256()
+    for folder in ("science", "stages"):
+        for path in sorted((package / folder).glob("*.py")):
+            content.update(path.read_bytes())
+    return content.hexdigest()[:12]
 
 
 def write_record(path: Path, record: Record) -> None:
