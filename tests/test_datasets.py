@@ -7,6 +7,7 @@ import pytest
 from webbmosaic.datasets import (
     Dataset,
     Group,
+    Wanted,
     Workspace,
     effective_filter,
     find_dataset_name,
@@ -94,3 +95,20 @@ def test_the_work_folder_keeps_the_contract(tmp_path):
 def test_a_work_folder_that_is_not_there(tmp_path):
     with pytest.raises(UsageError, match="no such folder"):
         Workspace(tmp_path / "nowhere").datasets()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        (Wanted(), None),
+        (Wanted(programs=("1345",), observations=("2",), visits=("1",)), None),
+        (Wanted(instruments=("nircam",), filters=("f200w", "f115w")), None),
+        (Wanted(programs=("1346",)), "program 01345 is not wanted"),
+        (Wanted(observations=("3",)), "observation 002 is not wanted"),
+        (Wanted(instruments=("miri",)), "instrument NIRCAM is not wanted"),
+        (Wanted(filters=("F444W",)), "filter F200W is not wanted"),
+    ],
+)
+def test_why_an_exposure_is_not_meant(wanted, reason):
+    dataset = Dataset.parse("jw01345002001_14201_00001_nrcb4")
+    assert wanted.why_not(dataset, "F200W") == reason

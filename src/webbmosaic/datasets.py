@@ -9,12 +9,14 @@ from pathlib import Path
 from webbmosaic.errors import UsageError
 
 __all__ = [
+    "ALL",
     "DETECTORS",
     "IMAGING_EXPOSURES",
     "INSTRUMENTS",
     "PUPIL_FILTERS",
     "Dataset",
     "Group",
+    "Wanted",
     "Workspace",
     "effective_filter",
     "find_dataset_name",
@@ -214,6 +216,46 @@ def _joined(values: tuple[str, ...]) -> str:
     if len(values) > 4:
         values = (*values[:3], "many", values[-1])
     return "+".join(values)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """
+    Which exposures are meant; empty means all.
+
+    Attributes
+    ----------
+    programs, observations, visits, instruments, filters : tuple of str
+        Whatever the case; numbers may lack their zeros.
+    """
+
+    programs: tuple[str, ...] = ()
+    observations: tuple[str, ...] = ()
+    visits: tuple[str, ...] = ()
+    instruments: tuple[str, ...] = ()
+    filters: tuple[str, ...] = ()
+
+    def why_not(self, dataset: Dataset, filter_name: str) -> str | None:
+        """Say why an exposure is not meant, or `None` where it is."""
+        checks = (
+            ("program", dataset.program, [p.zfill(5) for p in self.programs]),
+            ("observation", dataset.observation, _padded(self.observations)),
+            ("visit", dataset.visit, _padded(self.visits)),
+            ("instrument", dataset.instrument, [i.upper() for i in self.instruments]),
+            ("filter", filter_name, [f.upper() for f in self.filters]),
+        )
+        for what, value, wanted in checks:
+            if wanted and value not in wanted:
+                return f"{what} {value} is not wanted"
+        return None
+
+
+#: Every exposure.
+ALL = Wanted()
+
+
+def _padded(numbers: tuple[str, ...]) -> list[str]:
+    return [number.zfill(3) for number in numbers]
 
 
 @dataclass(frozen=True)

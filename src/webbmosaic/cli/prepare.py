@@ -11,8 +11,7 @@ import click
 from webbmosaic.cli.options import dry_run, work_dir
 
 if TYPE_CHECKING:
-    from webbmosaic.datasets import Workspace
-    from webbmosaic.stages.prepare import Wanted
+    from webbmosaic.datasets import Wanted, Workspace
 
 __all__ = ["lay_out_and_tell", "prepare"]
 
@@ -62,14 +61,14 @@ def prepare(
     are listed with the reason why they are left out. The sorted table of visits is
     written beside them; without SOURCE, it alone is written.
     """
-    from webbmosaic.datasets import Workspace
-    from webbmosaic.stages.prepare import Wanted, find_uncals, write_visit_table
+    from webbmosaic.datasets import Wanted, Workspace
+    from webbmosaic.stages.prepare import find_uncals, write_visit_table
 
     if not sources:
         workspace = Workspace(work)
         click.echo(f"{write_visit_table(workspace)} exposures: {workspace.visit_table}")
         return
-    wanted = Wanted(filters, instruments, programs, observations)
+    wanted = Wanted(programs, observations, instruments=instruments, filters=filters)
     paths = find_uncals(sources)
     if lay_out_and_tell(paths, Workspace(work), wanted, copy=copy, dry_run=dry_run):
         sys.exit(1)

@@ -221,9 +221,8 @@ def _reduce(
 ) -> None:
     from webbmosaic.archives.references import job_environment, pinned_context
     from webbmosaic.cli.progress import run_and_show
-    from webbmosaic.datasets import Workspace
+    from webbmosaic.datasets import Wanted, Workspace
     from webbmosaic.run.folder import (
-        Selection,
         folder_tasks,
         link_legacy_names,
         write_tables,
@@ -246,7 +245,7 @@ def _reduce(
         settings,
         stages=stages,
         context=context,
-        selection=Selection(**{name: given[name] for name in names}),
+        wanted=Wanted(**{name: given[name] for name in names}),
         extra_inputs=extra_inputs,
     )
     good = run_and_show(

@@ -74,8 +74,8 @@ def stage0(
       webbmosaic stage0 1345 --obs 2 --filter F200W -C ceers
       webbmosaic stage0 /archive/mastDownload -C ceers --offline
     """  # noqa: D301 - click reads the backslash
-    from webbmosaic.datasets import Workspace
-    from webbmosaic.stages.prepare import Wanted, find_uncals
+    from webbmosaic.datasets import Wanted, Workspace
+    from webbmosaic.stages.prepare import find_uncals
 
     workspace = Workspace(work)
     sources = [Path(word) for word in options["what"]]
@@ -85,9 +85,9 @@ def stage0(
     else:
         paths, troubled = _download(workspace, options, dry_run=dry_run)
     wanted = Wanted(
-        tuple(options["filters"]),
-        tuple(options["instruments"]),
         observations=tuple(options["observations"]),
+        instruments=tuple(options["instruments"]),
+        filters=tuple(options["filters"]),
     )
     troubled |= lay_out_and_tell(paths, workspace, wanted, copy=copy, dry_run=dry_run)
     if references and not dry_run:

@@ -33,10 +33,10 @@ def step(name: str, file: Path, output: Path | None, **given: Any) -> None:
     NAME is flat, wisps, stripes, claws, snowballs, persistence, badpixels or sky. What
     the step measured is printed.
     """
-    from webbmosaic.stages.single_step import run_single_step
+    from webbmosaic.stages.single_step import run_single_step, work_folder
 
     settings = read_all_settings(
-        file.parent,
+        work_folder(file),
         given["settings_file"],
         given["assignments"],
         cleaning_overrides(given),

@@ -7,13 +7,15 @@ import io
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from webbmosaic.datasets import (
+    ALL,
     IMAGING_EXPOSURES,
     Dataset,
+    Wanted,
     Workspace,
     effective_filter,
 )
@@ -115,36 +117,6 @@ def _nearest(workspace: Workspace, dataset: Dataset, first: str) -> Path | None:
     return next((p for p in candidates if p.exists()), None)
 
 
-@dataclass(frozen=True)
-class Selection:
-    """
-    Which exposures to reduce; empty means all.
-
-    Attributes
-    ----------
-    programs, observations, visits, instruments, filters : tuple of str
-        Whatever the case; numbers may lack their zeros.
-    """
-
-    programs: tuple[str, ...] = ()
-    observations: tuple[str, ...] = ()
-    visits: tuple[str, ...] = ()
-    instruments: tuple[str, ...] = ()
-    filters: tuple[str, ...] = ()
-
-    def has(self, exposure: Exposure) -> bool:
-        """Tell whether an exposure is selected."""
-        d = exposure.dataset
-        checks = (
-            (d.program, [p.zfill(5) for p in self.programs]),
-            (d.observation, [o.zfill(3) for o in self.observations]),
-            (d.visit, [v.zfill(3) for v in self.visits]),
-            (d.instrument, [i.upper() for i in self.instruments]),
-            (exposure.filter_name, [f.upper() for f in self.filters]),
-        )
-        return all(not wanted or value in wanted for value, wanted in checks)
-
-
 def folder_tasks(
     workspace: Workspace,
     names: Iterable[str],
@@ -152,7 +124,7 @@ def folder_tasks(
     *,
     stages: tuple[str, ...],
     context: str,
-    selection: Selection = Selection(),
+    wanted: Wanted = ALL,
     extra_inputs: ExtraInputs = lambda _settings, _dataset, _filter: (),
 ) -> list[Task]:
     """
@@ -167,7 +139,7 @@ def folder_tasks(
     stages : tuple of str
     context : str
         The CRDS context.
-    selection : Selection, optional
+    wanted : Wanted, optional
     extra_inputs : callable, optional
         As for `~webbmosaic.run.plan.plan`.
 
@@ -182,7 +154,7 @@ def folder_tasks(
     """
     names = list(names)
     found = find_exposures(workspace, names, first=stages[0])
-    exposures = [e for e in found if selection.has(e)]
+    exposures = [e for e in found if wanted.why_not(e.dataset, e.filter_name) is None]
     if not exposures:
         msg = f"{workspace.root}: none of {len(found)} exposures is of this selection"
         raise UsageError(msg)

@@ -13,6 +13,7 @@ from pathlib import Path
 from webbmosaic.datasets import (
     IMAGING_EXPOSURES,
     Dataset,
+    Wanted,
     Workspace,
     effective_filter,
     find_dataset_name,
@@ -21,51 +22,13 @@ from webbmosaic.errors import InputError, UsageError
 from webbmosaic.files.headers import Header, scan_headers
 from webbmosaic.files.products import atomic, write_text
 
-__all__ = ["LaidOut", "Wanted", "find_uncals", "lay_out", "write_visit_table"]
+__all__ = ["LaidOut", "find_uncals", "lay_out", "write_visit_table"]
 
 _COLUMNS = (
     *("group_id", "group_size", "dataset_name", "proposal_id", "obs_num", "visit_num"),
     *("instrument", "filter", "detector", "parallel", "ra_v1", "dec_v1", "pa_v3"),
     *("obs_date", "exposure_time", "s_region"),
 )
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """
-    Which exposures to lay out; empty means all.
-
-    Attributes
-    ----------
-    filters, instruments, programs, observations : tuple of str
-        As in headers, whatever the case; numbers may lack their zeros.
-    """
-
-    filters: tuple[str, ...] = ()
-    instruments: tuple[str, ...] = ()
-    programs: tuple[str, ...] = ()
-    observations: tuple[str, ...] = ()
-
-    def why_not(self, dataset: Dataset, header: Header) -> str | None:
-        """Say why an exposure is left out, or `None` where it is wanted."""
-        kind = header.get("EXP_TYPE")
-        if kind not in IMAGING_EXPOSURES:
-            return f"EXP_TYPE is {kind}, not imaging"
-        name = effective_filter(str(header.get("FILTER")), str(header.get("PUPIL")))
-        checks = (
-            ("filter", name, [f.upper() for f in self.filters]),
-            ("instrument", dataset.instrument, [i.upper() for i in self.instruments]),
-            ("program", dataset.program, [p.zfill(5) for p in self.programs]),
-            (
-                "observation",
-                dataset.observation,
-                [o.zfill(3) for o in self.observations],
-            ),
-        )
-        for what, value, wanted in checks:
-            if wanted and value not in wanted:
-                return f"{what} {value} is not wanted"
-        return None
 
 
 @dataclass(frozen=True)
@@ -164,7 +127,7 @@ def lay_out(
     result.problems.update({path: str(error) for path, error in problems.items()})
     for path, header in headers.items():
         dataset = named[path]
-        reason = wanted.why_not(dataset, header)
+        reason = _why_not(wanted, dataset, header)
         if reason is not None:
             result.left_out[path] = reason
         elif _place(path, workspace.uncal(dataset), copy=copy, dry_run=dry_run):
@@ -172,6 +135,15 @@ def lay_out(
         else:
             result.there.append(dataset)
     return result
+
+
+def _why_not(wanted: Wanted, dataset: Dataset, header: Header) -> str | None:
+    """Say why an exposure is left out, or `None` where it is wanted."""
+    kind = header.get("EXP_TYPE")
+    if kind not in IMAGING_EXPOSURES:
+        return f"EXP_TYPE is {kind}, not imaging"
+    name = effective_filter(str(header.get("FILTER")), str(header.get("PUPIL")))
+    return wanted.why_not(dataset, name)
 
 
 def _place(source: Path, target: Path, *, copy: bool, dry_run: bool) -> bool:
