@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
@@ -44,7 +44,7 @@ _LONGEST_HEADER = 4_000_000  # 50,000 cards; the longest known have 3,000
 _AGAIN = "Try: download it again"
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, *, needed: Sequence[str] = NEEDED_KEYWORDS) -> Header:
     """
     Read the primary and SCI keywords of an exposure that is whole and usable.
 
@@ -52,6 +52,8 @@ def read_header(path: Path) -> Header:
     ----------
     path : `~pathlib.Path`
         An ``_uncal.fits``, or any other file of the jwst pipeline.
+    needed : sequence of str, optional
+        What the header of an imaging exposure must have besides EXP_TYPE and PUPIL.
 
     Returns
     -------
@@ -63,7 +65,7 @@ def read_header(path: Path) -> Header:
     ------
     InputError
         If the file is missing, empty, truncated, not FITS, has no SCI or no ASDF part,
-        or, for an imaging exposure, lacks a keyword of `NEEDED_KEYWORDS`. The sentence
+        or, for an imaging exposure, lacks a keyword that is needed. The sentence
         names the file and the cause.
     """
     primary, *extensions = _read_units(path)
@@ -76,7 +78,7 @@ def read_header(path: Path) -> Header:
             )
             raise InputError(msg)
     header = {**named["SCI"], **primary}
-    _check_keywords(header, path)
+    _check_keywords(header, path, needed)
     return header
 
 
@@ -158,12 +160,12 @@ def check_whole(path: Path) -> None:
     _read_units(path)
 
 
-def _check_keywords(header: Header, path: Path) -> None:
-    needed = ["EXP_TYPE"]
+def _check_keywords(header: Header, path: Path, needed: Sequence[str]) -> None:
+    wanted = ["EXP_TYPE"]
     if header.get("EXP_TYPE") in IMAGING_EXPOSURES:
-        needed += NEEDED_KEYWORDS
-        needed += [] if header.get("INSTRUME") == "MIRI" else ["PUPIL"]
-    missing = [keyword for keyword in needed if keyword not in header]
+        wanted += needed
+        wanted += [] if header.get("INSTRUME") == "MIRI" else ["PUPIL"]
+    missing = [keyword for keyword in wanted if keyword not in header]
     if missing:
         kind = "keyword" if len(missing) == 1 else "keywords"
         msg = (

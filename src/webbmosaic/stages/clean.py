@@ -59,7 +59,7 @@ def stripes(model: Any, settings: Settings) -> dict[str, Any] | None:
     fit = fit_stripes(
         model.data,
         usable,
-        variance=model.var_rnoise + model.var_poisson,
+        variance=model.err**2,
         sources=sources,
         readout=readout,
         options=StripeOptions(
@@ -74,7 +74,8 @@ def stripes(model: Any, settings: Settings) -> dict[str, Any] | None:
         _write_diagnostics(model, fit, Path(wanted.save_diagnostics))
     model.data -= fit.pattern
     # The error of the pattern is read noise by its nature.
-    model.var_rnoise += fit.variance
+    if model.var_rnoise is not None:
+        model.var_rnoise += fit.variance
     model.err = np.sqrt(model.err**2 + fit.variance)
     add_history(model, "Removed stripes")
     return dict(fit.numbers)
@@ -93,7 +94,8 @@ def _write_diagnostics(model: Any, fit: StripeFit, folder: Path) -> None:
 
 
 def _readout(model: Any) -> Readout:
-    outputs = int(model.meta.exposure.noutputs or 1)
+    full = model.data.shape == (2048, 2048)
+    outputs = int(model.meta.exposure.noutputs or (4 if full else 1))
     # MIRI's outputs are interleaved columns, and one output reads a small frame.
     aside = model.meta.instrument.name != "MIRI" and model.data.shape[1] == 2048
     return make_readout(
