@@ -30,6 +30,11 @@ def write_rate(work, name, data=None, **given):
     model.meta.exposure.end_time = start + 100 / 86400
     model.meta.wcsinfo.ra_ref = 53.0 + given.get("dither", 0.0) / 3600
     model.meta.wcsinfo.dec_ref = -27.8
+    model.meta.wcsinfo.crval1 = model.meta.wcsinfo.ra_ref
+    model.meta.wcsinfo.crval2 = model.meta.wcsinfo.dec_ref
+    model.meta.wcsinfo.cdelt1 = model.meta.wcsinfo.cdelt2 = 0.031 / 3600
+    model.meta.wcsinfo.pc1_1, model.meta.wcsinfo.pc2_2 = -0.6, 0.6
+    model.meta.wcsinfo.pc1_2 = model.meta.wcsinfo.pc2_1 = 0.8
     for text in given.get("history", ()):
         model.add_history_entry(text)
     path = Workspace(work).rate(Dataset.parse(name))

@@ -11,7 +11,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from webbmosaic.science.masks import find_fixed_residuals, outlines
+from webbmosaic.science.fixed_light import find_fixed_residuals
+from webbmosaic.science.masks import outlines
 from webbmosaic.simulate.effects import Streams
 from webbmosaic.simulate.geometry import aperture
 from webbmosaic.simulate.light import claw_pattern
@@ -37,7 +38,7 @@ def dither(number: int) -> tuple[np.ndarray, np.ndarray]:
 
 def main() -> None:
     """Simulate, look, draw."""
-    found = find_fixed_residuals(dither, 5)
+    found = find_fixed_residuals(dither, [(300 * n, 170 * n) for n in range(5)])
     one, usable = dither(0)
     level = np.median(one[usable])
     noise = 1.4826 * np.median(np.abs(one[usable] - level))

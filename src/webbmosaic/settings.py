@@ -150,7 +150,7 @@ class BadPixels:
         5.0, "From where on a pixel deviates from its neighbours.", unit="sigma"
     )
     share: float = setting(0.6, "Of its pointings, in which a bad pixel deviates.")
-    min_pointings: int = setting(4, "Fewer dithered pointings say nothing.")
+    min_pointings: int = setting(3, "Fewer dithered pointings say nothing.")
 
 
 @dataclass(frozen=True)

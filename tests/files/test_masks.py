@@ -147,3 +147,56 @@ def test_a_mask_is_transferred_to_another_visit(tmp_path):
     (tmp_path / "a.reg").write_text("image\n")
     copy_mask(tmp_path / "a.reg", tmp_path / "b.reg")
     assert (tmp_path / "b.reg").read_text() == "image\n"
+
+
+def written(tmp_path, text):
+    path = tmp_path / "a.reg"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "physical\ncircle(50,40,10)\n",
+        "PHYSICAL;circle(50,40,10)\n",
+        "circle(50,40,10)\n",
+        "image\r\ncircle(50,40,10)\r\n",
+        "\ufeffimage\ncircle 50 40 10\n",
+        'global color=red font="helvetica 10 normal roman"\nimage; circle(50,40,10) # text={claw {1}}\n',
+        "image\ncircle(50,40,10) # color=red color=blue select=7\n",
+        "image\ncircle(50,40,10)\ntext(90,90) # text={here}\n",
+        "# vector(1,1,30,45) vector=1\nimage\ncircle(50,40,10)\n",
+        b"image\ncircle(50,40,10) # text={Kl\xe4ue}\n",
+    ],
+)
+def test_circles_as_people_write_them(tmp_path, text):
+    mask = rasterise(read_regions(written(tmp_path, text)), (80, 100))
+    y, x = np.indices(mask.shape)
+    np.testing.assert_array_equal(mask, np.hypot(x - 49, y - 39) < 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("image\nline(1,1,5,5)\n", "a line has no area"),
+        ("image\ncircle(5,5,2)\npoint(1,1) # point=x\n", "a point has no area"),
+        ("image\npolygon(1,1,5,5)\n", "a polygon has no area"),
+        ("image\npanda(50,40,0,90,4,0,20,1)\n", "panda"),
+        ("image\ncircle(50,40\n", "radius"),
+        ("image\ncircle(50,40,0)\n", "radius"),
+        ("image\ncircle(nan,40,5)\n", "no place"),
+        ('image\ncircle(50,40,2.5")\n', "angular units"),
+        ("linear\ncircle(50,40,10)\n", "linear"),
+        ("hello world\n", "hello"),
+    ],
+)
+def test_what_cannot_be_a_mask_is_said(tmp_path, text, why):
+    path = written(tmp_path, text)
+    with pytest.raises(InputError, match=why) as caught:
+        read_regions(path)
+    assert str(path) in str(caught.value)
+
+
+def test_an_empty_region_file_masks_nothing(tmp_path):
+    assert read_regions(written(tmp_path, "# Region file format: DS9\n")) == []

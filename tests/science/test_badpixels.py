@@ -54,9 +54,24 @@ def test_without_dithers_stars_are_not_called_hot():
 
 
 def test_exposures_of_one_pointing_count_once():
-    bad = find_bad_pixels(frames(count=3, exposures=4))
-    assert bad.pointings == 3
+    bad = find_bad_pixels(frames(count=2, exposures=4))
+    assert bad.pointings == 2
     assert not bad.any.any()
+
+
+def test_three_pointings_must_agree():
+    bad = find_bad_pixels(frames(count=3))
+    assert places(bad.hot) == [HOT]
+    assert places(bad.warm) == [WARM]
+    assert places(bad.low) == [LOW]
+
+    def once_quiet():
+        for number, frame in enumerate(frames(count=3)):
+            if number == 1:
+                frame[1][HOT] = 2
+            yield frame
+
+    assert not find_bad_pixels(once_quiet()).hot.any()
 
 
 def test_a_pixel_without_data_is_not_judged():

@@ -1,4 +1,4 @@
-"""Regions become masks, and light that stays while the sky moves is found."""
+"""Regions become masks, and masks polygons."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,8 @@ from regions import (
     PolygonPixelRegion,
     RectanglePixelRegion,
 )
-from scipy import ndimage
 
-from webbmosaic.science.masks import find_fixed_residuals, outlines, rasterise
+from webbmosaic.science.masks import outlines, rasterise
 
 SHAPE = (384, 512)
 Y, X = np.mgrid[: SHAPE[0], : SHAPE[1]]
@@ -53,51 +52,25 @@ def test_outlines_make_the_mask_again():
     assert max(len(s.vertices) for s in shapes) < 60
 
 
-def claw():
-    """A curved scratch, peak 1."""
-    across = (Y - 200 - 60 * ((X - 250) / 200) ** 2) / 12
-    return np.exp(-0.5 * across**2) * (np.abs(X - 250) < 180)
+def test_a_polygon_is_what_its_corners_say():
+    star = 40 * np.array([1, 0.4] * 5), np.linspace(0, 2 * np.pi, 10, endpoint=False)
+    x, y = 100.3 + star[0] * np.cos(star[1]), 370.2 + star[0] * np.sin(star[1])
+    polygon = PolygonPixelRegion(PixCoord(x, y))
+    mask = rasterise([polygon], SHAPE)  # partly above the frame
+    np.testing.assert_array_equal(mask, polygon.contains(PixCoord(X, Y)))
+    assert mask.any()
 
 
-def sources(rng):
-    image = np.zeros(SHAPE)
-    at = rng.integers(5, 379, (60, 2))
-    image[at[:, 0], at[:, 1]] = rng.exponential(400, 60)
-    image = ndimage.gaussian_filter(image, 1.5)
-    y, x = rng.integers(60, 320, 2)
-    return image + 5 * np.exp(-np.hypot(Y - y, X - x) / 15)
+def test_a_huge_region_is_the_whole_frame():
+    assert rasterise([circle(1e5, 0, 1e9)], SHAPE).all()
 
 
-def frames(level, count=5, *, moving=False):
-    def read(i):
-        rng = np.random.default_rng(i)
-        shape = np.roll(claw(), 60 * i, axis=0) if moving else claw()
-        data = rng.normal(3, 1, SHAPE) + sources(rng) + level * shape
-        return data.astype(np.float32), np.ones(SHAPE, bool)
-
-    return find_fixed_residuals(read, count, min_area=600)
-
-
-def test_a_claw_is_found_under_moving_sources():
-    found = frames(1.0)
-    bright = claw() > 0.5
-    assert found.mask[bright].mean() > 0.9
-    assert not found.mask[claw() < 1e-4].mean() > 0.05
-    assert found.level[bright].mean() == pytest.approx(0.8, abs=0.25)
-
-
-def test_an_area_that_is_too_dark_is_found():
-    assert frames(-1.0).mask[claw() > 0.5].mean() > 0.9
-
-
-def test_clean_dithers_propose_nothing():
-    assert not frames(0.0).mask.any()
-
-
-def test_what_moves_with_the_sky_is_not_proposed():
-    assert frames(1.0, moving=True).mask.mean() < 0.01
-
-
-def test_two_exposures_say_nothing():
-    with pytest.raises(ValueError, match="3 exposures"):
-        frames(1.0, count=2)
+def test_holes_of_any_shape():
+    box = RectanglePixelRegion(PixCoord(100, 50), 60, 60)
+    hole = PolygonPixelRegion(
+        PixCoord([90.5, 110.5, 110.5, 90.5], [40.5, 40.5, 60.5, 60.5]),
+        meta={"include": False},
+    )
+    mask = rasterise([hole, box], SHAPE)
+    assert not mask[41:61, 91:111].any()
+    assert mask[70, 120]

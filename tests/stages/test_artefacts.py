@@ -1,6 +1,7 @@
 """Steps on models in memory: what they change, and what they leave alone."""
 
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -153,34 +154,82 @@ def test_without_masks_the_step_does_not_apply(work):
     assert claws(make_model(), settings(work)) is None
 
 
-def test_regions_on_the_sky_go_through_the_wcs(work):
-    from astropy.wcs import WCS
+class OnSky:
+    """A model with a WCS that everything goes through."""
 
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval, wcs.wcs.crpix = (53.0, -27.8), (101.0, 81.0)
-    wcs.wcs.cdelt = -0.03 / 3600, 0.03 / 3600
-    (work / "masks").mkdir()
-    text = 'fk5\ncircle(53.0,-27.8,0.3")\n'
+    def __init__(self):
+        from astropy.wcs import WCS
+
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+        wcs.wcs.crval, wcs.wcs.crpix = (53.0, -27.8), (101.0, 81.0)
+        wcs.wcs.cdelt = -0.03 / 3600, 0.03 / 3600
+        self.data = np.zeros((SIDE, SIDE))
+        self.dq = np.zeros((SIDE, SIDE), np.uint32)
+        self.meta = SimpleNamespace(filename=f"{NAME}_rate.fits", wcs=wcs)
+        self.sky = wcs.pixel_to_world_values
+
+    def add_history_entry(self, *text):
+        """Nobody reads it."""
+
+
+def draw(work, text):
+    (work / "masks").mkdir(exist_ok=True)
     (work / "masks" / f"{NAME}.reg").write_text(text)
+    model = OnSky()
+    numbers = claws(model, settings(work))
+    return model.dq > 0, numbers
 
-    class Model:
-        data = np.zeros((SIDE, SIDE))
-        dq = np.zeros((SIDE, SIDE), np.uint32)
-        history: list[str] = []  # noqa: RUF012
 
-        class meta:  # noqa: N801
-            filename = f"{NAME}_rate.fits"
-            wcs = None
-
-        def add_history_entry(self, *text):
-            self.history.append(text)
-
-    Model.meta.wcs = wcs
-    claws(Model(), settings(work))
+def test_regions_on_the_sky_go_through_the_wcs(work):
+    mask, _ = draw(work, 'icrs\ncircle(53.0,-27.8,0.3")\n')
     far = np.hypot(X - 100, Y - 80)
-    assert (Model.dq[far < 9.4] > 0).all()
-    assert (Model.dq[far > 10.6] == 0).all()
+    assert mask[far < 9.4].all()
+    assert not mask[far > 10.6].any()
+
+
+def test_sky_and_pixel_regions_in_one_file_with_holes(work):
+    corners = [(10, 150), (60, 150), (60, 200), (10, 200)]
+    ring = ",".join(f"{c:.9f}" for p in corners for c in OnSky().sky(*p))
+    text = f'icrs\npolygon({ring})\nellipse(53.0,-27.8,0.6",0.3",0)\n'
+    mask, _ = draw(work, text + "image\n-circle(101,81,4.5)\nbox(201,51,20,10,90)\n")
+    assert mask[151:199, 11:59].all()
+    # Position angles of DS9's sky regions turn from west to north: along x here.
+    assert mask[80, 118]
+    assert not mask[98, 100]
+    assert not mask[80, 100]
+    assert mask[58, 200]
+    assert mask.sum() == pytest.approx(
+        50 * 50 + np.pi * (20 * 10 - 4.5**2) + 200, rel=0.03
+    )
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["53.05,-27.8", "233.0,27.8", "53.0,89.9", "0:00:00,-27:48:00"],
+)
+def test_a_region_elsewhere_on_the_sky_masks_nothing(work, place):
+    mask, numbers = draw(work, f'fk5\ncircle({place},0.3")\n')
+    assert not mask.any()
+    assert numbers["pixels"] == 0
+
+
+def test_a_region_may_reach_over_the_edge(work):
+    ra, dec = OnSky().sky(-5, 100)
+    mask, _ = draw(work, f'icrs\ncircle({ra:.9f},{dec:.9f},0.3")\n')
+    assert np.count_nonzero(mask ^ (np.hypot(X + 5, Y - 100) < 10)) < 8
+    assert mask.sum() > 50
+
+
+def test_a_file_of_any_name_is_known_by_its_header(work):
+    write_regions(work / "masks" / "jw01345002001_nrcb4.reg", [SQUARE], [])
+    model = make_model(name="mine")
+    assert claws(model, settings(work)) is None
+    known = model.meta.observation
+    known.program_number, known.observation_number = "01345", "002"
+    known.visit_number, known.visit_group, known.sequence_id = "001", "14", "2"
+    known.activity_id, known.exposure_number = "01", "1"
+    assert claws(model, settings(work))["pixels"] == 20 * 25
 
 
 def test_what_decides_the_product_is_listed(work):

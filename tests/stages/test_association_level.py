@@ -5,7 +5,7 @@ import pytest
 
 from small_rates import SIDE, write_rate
 from webbmosaic.errors import NothingToDo, UsageError
-from webbmosaic.files.models import open_image
+from webbmosaic.files.models import open_image, save_model
 from webbmosaic.settings import BadPixels, Persistence, Settings
 from webbmosaic.stages import badpixels as badpixels_task
 from webbmosaic.stages import persistence as persistence_task
@@ -104,6 +104,45 @@ def test_a_file_elsewhere_has_no_neighbours(three):
         detector_rates(stray)
 
 
+def place(work, number, corner, shape):
+    """Write an exposure of part of the detector, saturated at detector (40, 30)."""
+    dq = np.zeros(shape, np.uint32)
+    if corner == (1, 1):
+        dq[40, 30] = 3
+    path = write_rate(work, name(number), np.zeros(shape), dq=dq, start=1000 * number)
+    model = open_image(path)
+    model.meta.subarray.ystart, model.meta.subarray.xstart = corner
+    model.save(str(path))
+    return path
+
+
+def test_persistence_follows_the_pixels_into_a_subarray(tmp_path):
+    whole = place(tmp_path, 1, (1, 1), (SIDE, SIDE))
+    part = place(tmp_path, 2, (33, 25), (16, 24))
+    beside = place(tmp_path, 3, (50, 50), (8, 8))
+    flags, _ = make_persistence_flags(part, [whole], Persistence())
+    assert list(zip(*np.nonzero(flags), strict=True)) == [(8, 6)]
+    assert not make_persistence_flags(beside, [whole, part], Persistence())[0].any()
+
+
+def test_a_mask_over_a_pixel_does_not_prolong_its_persistence(tmp_path):
+    masked = saturated(5, 6, bits=1 | 2 | 2**30)
+    write_rate(tmp_path, name(1), dq=masked, start=0)
+    write_rate(tmp_path, name(3), start=2000)
+    path = rate(tmp_path, 3)
+    assert not make_persistence_flags(path, detector_rates(path), Persistence())[
+        0
+    ].any()
+
+
+def test_folders_may_be_links(three, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for number in (1, 2):
+        (other / name(number)).symlink_to(three / name(number))
+    assert detector_rates(rate(other, 2)) == [rate(other, 1)]
+
+
 def hot_frames(work, count=5, step=2.0):
     for number in range(1, count + 1):
         rng = np.random.default_rng(number)
@@ -136,5 +175,9 @@ def test_one_file_among_its_work_folder(tmp_path):
     model = open_image(rates[2])
     assert badpixels(model, Settings(), rates[2])["warm"] == 1
     assert model.dq[30, 40] == 1 | 2**12
+    model.dq[50:60] |= 1 | 2**30  # a mask, as well
+    save_model(model, rates[2])
+    again = open_image(rates[1])
+    assert badpixels(again, Settings(), rates[1])["warm"] == 1
     off = Settings(badpixels=BadPixels(enabled=False))
     assert badpixels(model, off, rates[2]) is None

@@ -27,7 +27,7 @@ def fill(work, pattern, count=5, **given):
     for number in range(1, count + 1):
         rng = np.random.default_rng(number)
         data = rng.normal(2, 1, SHAPE) + pattern
-        write_rate(work, name(number), data, dither=2.0 * number, **given)
+        write_rate(work, name(number), data, dither=1.0 * number, **given)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ behind if need be. What was proposed stays in
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,22 +107,52 @@ def read_regions(path: Path) -> list[Any]:
     Raises
     ------
     InputError
-        If the file is no region file.
+        If the file is no region file, or has a region that cannot be a mask: nothing is
+        left out in silence.
+
+    Notes
+    -----
+    Physical coordinates are image coordinates: JWST's headers have no LTV and LTM.
+    Without a coordinate system, as well. Labels (text) are not looked at.
     """
+    from astropy.utils.exceptions import AstropyUserWarning
     from regions import Regions
     from regions.io.ds9.core import DS9ParserError
 
     try:
-        return list(Regions.read(str(path), format="ds9"))
+        text = path.read_bytes().decode("utf-8-sig", errors="replace")
+        text = _PHYSICAL.sub("image", "image\n" + "\n".join(text.splitlines()))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", AstropyUserWarning)
+            # Colours and the like do not matter.
+            warnings.filterwarnings("ignore", 'Found duplicate metadata|DS9 "')
+            found = Regions.parse(text, format="ds9")
     except (
-        DS9ParserError,
-        OSError,
-        ValueError,
-        UnicodeDecodeError,
-        IndexError,
+        *(AstropyUserWarning, DS9ParserError),
+        *(OSError, ValueError, TypeError, LookupError),
     ) as error:
-        msg = f"{path}: cannot be read as a DS9 region file ({error})"
+        why = str(error).removesuffix(".").removesuffix(", skipping")
+        msg = f"{path}: cannot be read as a DS9 region file ({why})"
         raise InputError(msg) from error
+    regions = [r for r in found if not type(r).__name__.startswith("Text")]
+    _check_areas(regions, path)
+    return regions
+
+
+_PHYSICAL = re.compile(r"^[ \t]*physical\b", re.IGNORECASE | re.MULTILINE)
+
+
+def _check_areas(regions: Iterable[Any], path: Path) -> None:
+    for region in regions:
+        shape = type(region).__name__.removesuffix("PixelRegion")
+        shape = shape.removesuffix("SkyRegion").lower()
+        flat = shape in ("line", "point")
+        if flat or (shape == "polygon" and len(region.vertices) < 3):
+            msg = f"{path}: a {shape} has no area. Try: a circle, box or polygon"
+            raise InputError(msg)
+        if "nan" in str(region).lower():
+            msg = f"{path}: a {shape} has no place (nan)"
+            raise InputError(msg)
 
 
 def needs_wcs(regions: Iterable[Any]) -> bool:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from webbmosaic.errors import InputError
 
-__all__ = ["earlier_exposures", "exposure_span", "pointings"]
+__all__ = ["earlier_exposures", "exposure_span", "pointings", "sky_shifts"]
 
 Header: TypeAlias = Mapping[str, str | int | float | bool]
 
@@ -112,3 +112,52 @@ def _distance(one: tuple[float, float], two: tuple[float, float]) -> float:
     across = (one[0] - two[0] + 180) % 360 - 180
     across *= math.cos(math.radians(one[1]))
     return 3600 * math.hypot(across, one[1] - two[1])
+
+
+def sky_shifts(
+    headers: Sequence[Header], names: Sequence[str]
+) -> list[tuple[float, float]]:
+    """
+    Say how the sky has moved over the detector between exposures of one roll.
+
+    Parameters
+    ----------
+    headers : sequence of mapping
+        With the linear WCS that the archive writes: CRVALn, CDELTn, PCi_j.
+    names : sequence of str
+        For the sentence in an error.
+
+    Returns
+    -------
+    shifts : list of (float, float)
+        In pixels, y and x, since the first exposure.
+
+    Raises
+    ------
+    InputError
+        If a header has no WCS.
+    """
+    places = [_place(header, name) for header, name in zip(headers, names, strict=True)]
+    first = headers[0]
+    (a, b), (c, d) = (
+        [float(first[f"CDELT{i}"]) * float(first[f"PC{i}_{j}"]) for j in (1, 2)]
+        for i in (1, 2)
+    )
+    determinant = a * d - b * c
+    shifts = []
+    for ra, dec in places:
+        east = (places[0][0] - ra + 180) % 360 - 180
+        east *= math.cos(math.radians(dec))
+        north = places[0][1] - dec
+        x, y = (d * east - b * north), (a * north - c * east)
+        shifts.append((y / determinant, x / determinant))
+    return shifts
+
+
+def _place(header: Header, name: str) -> tuple[float, float]:
+    keys = ("CRVAL1", "CRVAL2", "CDELT1", "CDELT2", "PC1_1", "PC1_2", "PC2_1", "PC2_2")
+    missing = [key for key in keys if key not in header]
+    if missing:
+        msg = f"{name}: the header has no {', '.join(missing)}; where did it look?"
+        raise InputError(msg)
+    return float(header["CRVAL1"]), float(header["CRVAL2"])

@@ -56,6 +56,8 @@ class Exposure:
 
     @property
     def frame(self) -> str:
-        """Name of the frame size, such as ``2048x2048``."""
+        """Name of the frame: ``2048x2048``, or ``160x160+1888+1`` with its corner."""
         sizes = (self.header.get(f"SUBSIZE{axis}", 2048) for axis in (1, 2))
-        return "x".join(map(str, sizes))
+        corner = [self.header.get(f"SUBSTRT{axis}", 1) for axis in (1, 2)]
+        place = "" if corner == [1, 1] else "".join(f"+{value}" for value in corner)
+        return "x".join(map(str, sizes)) + place

@@ -55,7 +55,7 @@ def find_bad_pixels(
     threshold: float = 5.0,
     hot: float = 30.0,
     share: float = 0.6,
-    min_pointings: int = 4,
+    min_pointings: int = 3,
 ) -> BadPixels:
     """
     Find pixels that differ from their neighbours in most pointings.
@@ -73,7 +73,8 @@ def find_bad_pixels(
     hot : float, optional
         From this median deviation on, a pixel is called hot instead of warm.
     share : float, optional
-        In which part of its pointings a bad pixel deviates, to the same side.
+        In which part of its pointings, and in 3 at least, a bad pixel deviates, to the
+        same side.
     min_pointings : int, optional
         With data in fewer, nothing is said about a pixel.
 
@@ -116,7 +117,8 @@ class _Tally:
 
     def judge(self, share: float, min_pointings: int) -> BadPixels:
         known = self.seen >= min_pointings
-        most = np.ceil(share * self.seen)
+        # Two pointings may have a star or a cosmic ray each.
+        most = np.maximum(np.ceil(share * self.seen), 3)
         half = np.maximum(np.ceil(0.5 * self.seen), 3)
         bright = known & (self.high >= most)
         faint = known & (self.low >= most) & ~bright

@@ -156,11 +156,29 @@ def _events(hit: BoolArray, min_area: float) -> Iterator[_Area]:
 
 def _is_star(area: _Area, full: BoolArray, group: int, core: int) -> bool:
     """Whether the area was saturated before, or saturates further afterwards."""
-    before = full[(group - 1, *area.box)] & area.mask
+    # Where a star's wings jump they touch what had saturated.
+    box, near = _surroundings(area, full.shape[1:])
+    before = full[(group - 1, *box)] & near
     if np.count_nonzero(before) > 0.02 * np.count_nonzero(area.mask):
         return True
     after = np.count_nonzero(full[(-1, *area.box)] & area.mask)
     return group < len(full) - 1 and bool(after > max(2 * core, core + 9))
+
+
+def _surroundings(
+    area: _Area, shape: tuple[int, ...]
+) -> tuple[tuple[slice, ...], BoolArray]:
+    """Where an area is, with a margin of two pixels."""
+    room = [
+        (min(2, side.start), min(2, size - side.stop))
+        for side, size in zip(area.box, shape, strict=True)
+    ]
+    box = tuple(
+        slice(side.start - before, side.stop + after)
+        for side, (before, after) in zip(area.box, room, strict=True)
+    )
+    grown = ndimage.binary_dilation(np.pad(area.mask, room), iterations=2)
+    return box, np.asarray(grown, bool)
 
 
 def snowball_halo(

@@ -6,8 +6,11 @@ ledger, or `None` where it does not apply.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,7 @@ from webbmosaic.stages.quality import (
     SATURATED,
     usable_pixels,
 )
+from webbmosaic.stages.sky_regions import on_pixels
 
 __all__ = [
     "claws",
@@ -112,40 +116,57 @@ def extra_inputs(
 
 def claws(model: Any, settings: Settings) -> dict[str, Any] | None:
     """Flag what is in the masks of this exposure; the data stay as they are."""
-    dataset = find_dataset_name(str(model.meta.filename))
-    wanted = settings.masks
+    dataset, wanted = _dataset_of(model), settings.masks
     if not wanted.enabled or dataset is None:
         return None
     paths = find_masks(Path(wanted.mask_dir or "masks"), dataset)
     if not paths:
         return None
-    mask = np.zeros(model.data.shape, bool)
-    for path in paths:
-        mask |= _mask_of(path, model)
+    wcs = functools.cache(lambda: _wcs(model))
+    masks = [_mask_of(path, model.data.shape, wcs) for path in paths]
+    mask = np.logical_or.reduce(masks)
     model.dq[mask] |= DO_NOT_USE | OTHER_BAD_PIXEL
     add_history(model, "Masked claws")
-    files = [{"name": path.name, "sha256": sha256(path)} for path in paths]
+    files = [
+        {"name": path.name, "sha256": sha256(path), "pixels": int(piece.sum())}
+        for path, piece in zip(paths, masks, strict=True)
+    ]
     return {"pixels": int(mask.sum()), "files": files}
 
 
-def _mask_of(path: Path, model: Any) -> np.ndarray:
-    shape = model.data.shape
+def _dataset_of(model: Any) -> Dataset | None:
+    """Name an exposure, by its header if its file has another name."""
+    found = find_dataset_name(str(model.meta.filename))
+    if found is not None:
+        return found
+    known, detector = model.meta.observation, model.meta.instrument.detector
+    return find_dataset_name(
+        f"jw{known.program_number}{known.observation_number}{known.visit_number}"
+        f"_{known.visit_group}{known.sequence_id}{known.activity_id}"
+        f"_{str(known.exposure_number).zfill(5)}_{str(detector).lower()}"
+    )
+
+
+def _mask_of(path: Path, shape: tuple[int, int], wcs: Callable[[], Any]) -> np.ndarray:
     if not path.name.lower().endswith(".reg"):
         return read_mask_image(path, shape)
     regions = read_regions(path)
     if needs_wcs(regions):
-        wcs = _wcs(model)
-        regions = [r.to_pixel(wcs) if needs_wcs([r]) else r for r in regions]
+        regions = on_pixels(regions, wcs())
     return rasterise(regions, shape)
 
 
 def _wcs(model: Any) -> Any:
     """Give the distorted WCS of an image, made anew where it has none yet."""
-    if model.meta.wcs is not None:
-        return model.meta.wcs
-    from jwst.assign_wcs import AssignWcsStep
+    wcs = copy.deepcopy(model.meta.wcs)
+    if wcs is None:
+        from jwst.assign_wcs import AssignWcsStep
 
-    return call(AssignWcsStep, model.copy(), who=str(model.meta.filename)).meta.wcs
+        who = str(model.meta.filename)
+        done = call(AssignWcsStep, model, who=who, sip_approx=False)  # a copy
+        wcs = done.meta.wcs
+    wcs.bounding_box = None  # regions may reach over the edge of the frame
+    return wcs
 
 
 def wisps(model: Any, settings: Settings) -> dict[str, Any] | None:

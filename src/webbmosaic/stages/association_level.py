@@ -15,7 +15,7 @@ import numpy as np
 
 from webbmosaic.datasets import Dataset, Workspace, find_dataset_name
 from webbmosaic.errors import InputError, NothingToDo, UsageError
-from webbmosaic.files.headers import read_header
+from webbmosaic.files.headers import Header, read_header
 from webbmosaic.files.models import add_history
 from webbmosaic.files.products import atomic
 from webbmosaic.files.timeline import earlier_exposures, exposure_span, pointings
@@ -66,17 +66,17 @@ def make_persistence_flags(
     numbers : dict
     """
     start, _ = _span(rate)
-    shape = _quality(rate).shape
+    shape, corner = _quality(rate).shape, _corner(read_header(rate))
     spans = {path: _span(path) for path in earlier}
     recent = [p for p in earlier if 0 <= start - spans[p][1] <= wanted.window]
 
     def levels() -> Iterator[tuple[float, np.ndarray]]:
         for path in recent:
-            dq = _quality(path)
-            if dq.shape == shape:  # another subarray has other pixels
-                full, lost = (dq & SATURATED) > 0, (dq & DO_NOT_USE) > 0
-                level = saturation_level(full, lost, partly=wanted.partly)
-                yield start - spans[path][1], level
+            dq = _cut(_quality(path), _corner(read_header(path)), corner, shape)
+            # What a mask excludes has a rate all the same.
+            lost = (dq & DO_NOT_USE > 0) & (dq & OTHER_BAD_PIXEL == 0)
+            level = saturation_level(dq & SATURATED > 0, lost, partly=wanted.partly)
+            yield start - spans[path][1], level
 
     strength = persistence_strength(levels(), shape, window=wanted.window)
     bits = PERSISTENCE | (DO_NOT_USE if wanted.do_not_use else 0)
@@ -155,13 +155,34 @@ def _quality(path: Path) -> np.ndarray:
         raise InputError(msg) from error
 
 
+def _corner(header: Header) -> tuple[int, int]:
+    """Row and column of the first pixel on the detector."""
+    return int(header.get("SUBSTRT2", 1)), int(header.get("SUBSTRT1", 1))
+
+
+def _cut(
+    image: np.ndarray, corner: tuple[int, int], at: tuple[int, int], shape: Any
+) -> np.ndarray:
+    """Cut another frame of the detector out of one; 0 where it does not reach."""
+    cut = np.zeros(shape, image.dtype)
+    to, source = [], []
+    for have, want, size, reach in zip(corner, at, shape, image.shape, strict=True):
+        first, last = max(have, want), min(have + reach, want + size)
+        to.append(slice(first - want, max(first, last) - want))
+        source.append(slice(first - have, max(first, last) - have))
+    cut[tuple(to)] = image[tuple(source)]
+    return cut
+
+
 def _planes(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rates, errors, and which pixels may be judged."""
     from astropy.io import fits
 
     with fits.open(path) as hdus:
         data, err, dq = (np.asarray(hdus[name].data) for name in ("SCI", "ERR", "DQ"))
-    usable = (dq & (DO_NOT_USE | SATURATED)) == 0
+    # What is under a mask, or was found bad before, has a rate and can be judged again.
+    known = dq & (OTHER_BAD_PIXEL | HOT | WARM | TELEGRAPH) > 0
+    usable = ((dq & DO_NOT_USE == 0) | known) & (dq & SATURATED == 0)
     return data.astype(np.float32), err.astype(np.float32), usable
 
 
@@ -184,8 +205,9 @@ def detector_rates(rate: Path) -> list[Path]:
         If the file does not stand in a work folder.
     """
     dataset = find_dataset_name(rate.name)
-    work = Workspace(rate.resolve().parents[2])
-    if dataset is None or work.rate(dataset) != rate.resolve():
+    place = rate.absolute()  # folders of datasets may be links to elsewhere
+    work = Workspace(place.parents[min(2, len(place.parents) - 1)])
+    if dataset is None or work.rate(dataset) != place:
         msg = (
             f"{rate}: the other exposures of the detector are found in a work folder;"
             " give WORK/DATASET/calibrated1_rates/DATASET_rate.fits"
@@ -219,10 +241,15 @@ def badpixels(model: Any, settings: Settings, rate: Path) -> dict[str, Any] | No
     """Flag bad pixels in one model, from all exposures of its work folder."""
     if not settings.badpixels.enabled:
         return None
-    others = [p for p in detector_rates(rate) if _quality(p).shape == model.dq.shape]
+    frame = _frame(rate)
+    others = [path for path in detector_rates(rate) if _frame(path) == frame]
     flags, numbers = make_bad_pixel_flags([rate, *others], settings.badpixels)
     _add(model, flags, "Flagged bad pixels")
     return numbers
+
+
+def _frame(path: Path) -> tuple[tuple[int, ...], tuple[int, int]]:
+    return _quality(path).shape, _corner(read_header(path))
 
 
 def write_flags(path: Path, flags: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,15 +22,17 @@ from webbmosaic.files.masks import (
     write_regions,
 )
 from webbmosaic.files.models import open_image
-from webbmosaic.files.timeline import pointings
-from webbmosaic.science.masks import find_fixed_residuals, outlines
+from webbmosaic.files.timeline import sky_shifts
+from webbmosaic.science.fixed_light import find_fixed_residuals
+from webbmosaic.science.masks import outlines
 from webbmosaic.settings import Masks, Settings
 from webbmosaic.stages.artefacts import snowball_areas
+from webbmosaic.stages.quality import usable_pixels
 
 __all__ = ["Proposal", "propose", "propose_snowballs", "transfer"]
 
-#: Fewer dithered exposures do not tell what is fixed.
-_FEWEST = 3
+#: Fewer dithered exposures do not tell what is fixed, and closer ones count as one.
+_FEWEST, _CLOSE = 3, 16.0  # pixels
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,42 @@ def propose(
         )
         raise UsageError(msg)
     for name, rates in groups.items():
-        places = len(set(pointings([read_header(p) for p in rates])))
-        if places < _FEWEST:
-            note = f"{places} dithers; it takes {_FEWEST}"
-            yield Proposal(name, note=note)
+        places = _places(rates)
+        if len(places) < _FEWEST:
+            note = f"{len(places)} dithers of {_CLOSE:.0f} pixels or more; it takes"
+            yield Proposal(name, note=f"{note} {_FEWEST}")
             continue
-        yield _look(name, rates, folder, settings.masks)
+        yield _look(name, places, folder, settings.masks)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Exposures that look at the same sky, and how far it is from that of the first."""
+
+    shift: tuple[float, float]
+    rates: list[Path]
+
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
+        """Give the mean of the exposures, and where there is one."""
+        models = [open_image(path) for path in self.rates]
+        usable = [usable_pixels(model) for model in models]
+        count = np.sum(usable, axis=0, dtype=np.float32)
+        planes = (np.where(u, m.data, 0) for u, m in zip(usable, models, strict=True))
+        total = sum(planes, np.zeros_like(count)) / np.maximum(count, 1)
+        return np.asarray(total, np.float32), np.asarray(count > 0)
+
+
+def _places(rates: list[Path]) -> list[_Place]:
+    headers = [read_header(path) for path in rates]
+    places: list[_Place] = []
+    shifts = sky_shifts(headers, [path.name for path in rates])
+    for shift, path in zip(shifts, rates, strict=True):
+        near = (p for p in places if math.dist(p.shift, shift) < _CLOSE)
+        if (place := next(near, None)) is None:
+            places.append(_Place(shift, [path]))
+        else:
+            place.rates.append(path)
+    return places
 
 
 def _groups(workspace: Workspace, visits: Sequence[str]) -> dict[str, list[Path]]:
@@ -110,22 +143,21 @@ def _group_name(dataset: Dataset, rate: Path) -> str:
     return f"{dataset.visit_id}_{dataset.detector}_{name}{part}"
 
 
-def _look(name: str, rates: list[Path], folder: Path, wanted: Masks) -> Proposal:
-    def read(i: int) -> tuple[np.ndarray, np.ndarray]:
-        model = open_image(rates[i])
-        usable = np.isfinite(model.data) & ((model.dq & 1) == 0)
-        return np.asarray(model.data, np.float32), usable
-
+def _look(name: str, places: list[_Place], folder: Path, wanted: Masks) -> Proposal:
     found = find_fixed_residuals(
-        read, len(rates), threshold=wanted.threshold, min_area=wanted.min_area
+        lambda number: places[number].read(),
+        [place.shift for place in places],
+        threshold=wanted.threshold,
+        min_area=wanted.min_area,
     )
     polygons = outlines(found.mask)
     if not polygons:
         return Proposal(name)
     path = folder / f"{name}.reg"
     level = float(np.median(found.level[found.mask]))
+    count = sum(len(place.rates) for place in places)
     comments = [
-        f"proposed by webbmosaic from {len(rates)} exposures of {name}",
+        f"proposed by webbmosaic from {count} exposures of {name}",
         f"median level {level:.4g} DN/s above the sky",
     ]
     write_regions(path, polygons, comments)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import Any
 
-from webbmosaic.datasets import effective_filter, find_dataset_name
-from webbmosaic.errors import NothingToDo, UsageError
-from webbmosaic.files.headers import read_header
+from webbmosaic.archives.references import job_environment, pinned_context
+from webbmosaic.datasets import Workspace, effective_filter, find_dataset_name
+from webbmosaic.errors import InputError, NothingToDo, ReferenceFileError, UsageError
+from webbmosaic.files.headers import Header, read_header
 from webbmosaic.files.models import open_image, save_model
 from webbmosaic.settings import Settings
 from webbmosaic.stages.artefacts import with_folders
@@ -16,7 +18,35 @@ from webbmosaic.stages.association_level import badpixels, persistence
 from webbmosaic.stages.stage2 import sky
 from webbmosaic.stages.steps import STEPS, Step
 
-__all__ = ["run_single_step"]
+__all__ = ["run_single_step", "work_folder"]
+
+#: Why a step that is switched on may have nothing to do.
+_NOTHING = {
+    "flat": "the flat was applied before",
+    "claws": "there is no mask for this exposure in {masks}",
+    "wisps": "no wisps are known of this detector and filter. Try: --template-file",
+    "sky": "its sky was subtracted before",
+}
+
+
+def work_folder(source: Path) -> Path:
+    """
+    Find the folder whose settings, masks and templates are meant for a file.
+
+    Parameters
+    ----------
+    source : `~pathlib.Path`
+        A rate or cal file.
+
+    Returns
+    -------
+    folder : `~pathlib.Path`
+        The work folder, where the file stands in one; else the folder that it is in.
+    """
+    dataset, place = find_dataset_name(source.name), source.absolute()
+    if dataset is not None and place.parent.parent.name == str(dataset):
+        return place.parent.parent.parent
+    return place.parent
 
 
 def run_single_step(
@@ -43,6 +73,8 @@ def run_single_step(
     ------
     UsageError
         If there is no such step.
+    InputError
+        If the file is no single image.
     NothingToDo
         If the step does not apply to this exposure; nothing is written.
     """
@@ -55,23 +87,54 @@ def run_single_step(
     if name not in steps:
         msg = f"there is no step '{name}'; known: {', '.join(steps)}"
         raise UsageError(msg)
-    header = read_header(source)
-    dataset = find_dataset_name(source.name)
-    work = source.resolve().parents[2] if dataset else source.parent
-    narrowed = with_folders(settings, work).for_exposure(
+    header, work = read_header(source), work_folder(source)
+    _pin_references(Workspace(work), needed=name == "flat")
+    narrowed = _narrowed(with_folders(settings, work), header)
+    model = open_image(source)
+    _check_image(model, source)
+    numbers = steps[name](model, narrowed)
+    status = str((numbers or {}).get("status", ""))
+    if numbers is None or status.startswith("skipped"):
+        why = status or _why_nothing(name, narrowed, header)
+        msg = f"{source}: {name} does nothing here: {why}"
+        raise NothingToDo(msg)
+    save_model(model, target)
+    return numbers
+
+
+def _pin_references(workspace: Workspace, *, needed: bool) -> None:
+    """Use the references of a reduction; where none are pinned, leave crds alone."""
+    try:
+        os.environ.update(job_environment(pinned_context(workspace)))
+    except ReferenceFileError:
+        if needed:
+            raise
+
+
+def _narrowed(settings: Settings, header: Header) -> Settings:
+    return settings.for_exposure(
         instrument=str(header.get("INSTRUME")),
         filter_name=effective_filter(
             str(header.get("FILTER")), str(header.get("PUPIL"))
         ),
-        detector=dataset.detector if dataset else "",
+        detector=str(header.get("DETECTOR")).lower(),
     )
-    model = open_image(source)
-    numbers = steps[name](model, narrowed)
-    if numbers is None:
+
+
+def _check_image(model: Any, source: Path) -> None:
+    planes = [getattr(model, name, None) for name in ("data", "err", "dq")]
+    if any(plane is None or plane.ndim != 2 for plane in planes):
+        kind = type(model).__name__
         msg = (
-            f"{source}: {name} does not apply here (switched off for this instrument,"
-            " or done before). Try: --set"
+            f"{source}: is no single image ({kind}); steps take count-rate or"
+            " calibrated images, such as DATASET_rate.fits"
         )
-        raise NothingToDo(f"{msg} {name}.enabled=true")
-    save_model(model, target)
-    return numbers
+        raise InputError(msg)
+
+
+def _why_nothing(name: str, settings: Settings, header: Header) -> str:
+    section = "masks" if name == "claws" else name
+    if not getattr(settings, section).enabled:
+        instrument = header.get("INSTRUME")
+        return f"it is switched off for {instrument}. Try: --set {section}.enabled=true"
+    return _NOTHING[name].format(masks=settings.masks.mask_dir)

@@ -68,8 +68,8 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
 
 def sky(model: Any, settings: Settings) -> dict[str, Any] | None:
     """Measure the constant sky beside the sources, and subtract it if wanted."""
-    if not settings.sky.enabled:
-        return None
+    if not settings.sky.enabled or model.meta.background.subtracted:
+        return None  # twice would forget the level
     level = measure_sky(model.data, usable_pixels(model))
     if settings.sky.subtract:
         model.data -= level.level

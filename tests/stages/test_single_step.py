@@ -1,0 +1,92 @@
+"""One step on one file: what is written, and what is said when nothing is."""
+
+import numpy as np
+import pytest
+
+from small_rates import write_rate
+from webbmosaic.errors import InputError, NothingToDo, ReferenceFileError, UsageError
+from webbmosaic.files.masks import write_regions
+from webbmosaic.files.models import open_image
+from webbmosaic.settings import Masks, Settings
+from webbmosaic.stages.single_step import run_single_step, work_folder
+
+NAME = "jw01345002001_14201_00001_nrcb4"
+SQUARE = np.array([[9.5, 19.5], [29.5, 19.5], [29.5, 44.5], [9.5, 44.5]])
+
+
+@pytest.fixture
+def rate(tmp_path, monkeypatch):
+    monkeypatch.delenv("CRDS_CONTEXT", raising=False)
+    return write_rate(tmp_path / "work", NAME)
+
+
+def test_the_work_folder_is_that_of_the_file_or_where_it_is(rate, tmp_path):
+    assert work_folder(rate) == tmp_path / "work"
+    for stray in (tmp_path / rate.name, tmp_path / "x" / "a.fits"):
+        assert work_folder(stray) == stray.parent
+
+
+def test_masks_beside_a_stray_file_are_used(rate, tmp_path):
+    stray = tmp_path / f"{NAME}_rate.fits"
+    stray.write_bytes(rate.read_bytes())
+    write_regions(tmp_path / "masks" / f"{NAME}.reg", [SQUARE], [])
+    out = tmp_path / "out.fits"
+    before = stray.read_bytes()
+    assert run_single_step("claws", stray, out, Settings())["pixels"] == 500
+    assert stray.read_bytes() == before
+    assert np.count_nonzero(open_image(out).dq) == 500
+    run_single_step("claws", stray, stray, Settings())
+    once = open_image(stray).dq.copy()
+    run_single_step("claws", stray, stray, Settings())
+    np.testing.assert_array_equal(open_image(stray).dq, once)
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        ("claws", "no mask for this exposure in .*work/masks"),
+        ("wisps", "no wisps_nrcb4_F200W.fits"),
+    ],
+)
+def test_nothing_to_do_is_said_and_nothing_is_written(rate, step, why, tmp_path):
+    before = rate.read_bytes()
+    with pytest.raises(NothingToDo, match=why):
+        run_single_step(step, rate, rate, Settings())
+    assert rate.read_bytes() == before
+
+
+def test_what_is_switched_off_names_its_setting(rate):
+    off = Settings(masks=Masks(enabled=False))
+    with pytest.raises(NothingToDo, match=r"--set masks\.enabled=true"):
+        run_single_step("claws", rate, rate, off)
+
+
+def test_the_sky_is_not_subtracted_twice(rate):
+    level = run_single_step("sky", rate, rate, Settings())["level"]
+    with pytest.raises(NothingToDo, match="subtracted before"):
+        run_single_step("sky", rate, rate, Settings())
+    assert open_image(rate).meta.background.level == pytest.approx(level)
+
+
+def test_the_flat_needs_pinned_references(rate):
+    with pytest.raises(ReferenceFileError, match="no CRDS context is pinned"):
+        run_single_step("flat", rate, rate, Settings())
+
+
+def test_unknown_steps_are_named(rate):
+    with pytest.raises(UsageError, match="there is no step 'stripe'"):
+        run_single_step("stripe", rate, rate, Settings())
+
+
+@pytest.mark.parametrize("step", ["wisps", "snowballs", "sky"])
+def test_raw_ramps_are_no_images_and_stay(tmp_path, step):
+    from stdatamodels.jwst.datamodels import Level1bModel
+
+    path = tmp_path / f"{NAME}_uncal.fits"
+    model = Level1bModel(data=np.zeros((1, 2, 8, 8), np.uint16))
+    model.meta.exposure.type, model.meta.instrument.name = "NRC_FLAT", "NIRCAM"
+    model.save(str(path))
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="no single image"):
+        run_single_step(step, path, path, Settings())
+    assert path.read_bytes() == before
