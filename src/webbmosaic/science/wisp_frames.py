@@ -10,14 +10,17 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from webbmosaic.science.arrays import BoolArray, FloatArray
+from webbmosaic.science.smoothing import grown
 
 __all__ = [
     "BIN",
     "Blocks",
     "bin_frame",
     "compact_sources",
+    "enlarged",
     "extended_sources",
     "halve",
+    "leaked",
     "polynomials",
     "smooth_at_noise",
     "wisp_box",
@@ -169,6 +172,31 @@ def halve(blocks: Blocks) -> Blocks:
     return Blocks(data.astype(np.float32), weight, np.asarray(binned, np.float32))
 
 
+def enlarged(image: FloatArray) -> FloatArray:
+    """Give each of four blocks the value of the one that they came from."""
+    return np.repeat(np.repeat(image, 2, axis=0), 2, axis=1)
+
+
+def leaked(light: FloatArray, side: int) -> FloatArray:
+    """
+    Guess the shape of the light that leaks out of a mask from what is in it.
+
+    Parameters
+    ----------
+    light : 2D float32 `~numpy.ndarray`, shape (my, mx)
+        0 outside of the mask.
+    side : int
+        Of the cells, in blocks.
+
+    Returns
+    -------
+    halo : 2D float32 `~numpy.ndarray`, shape (my / side, mx / side)
+        Means in cells, smoothed with a Gaussian of one cell; 1 at most.
+    """
+    halo = ndimage.gaussian_filter(_block_means(_padded(light, side), side), 1.0)
+    return np.asarray(halo / max(float(halo.max()), 1e-30), np.float32)
+
+
 def polynomials(shape: tuple[int, int], degree: int) -> FloatArray:
     """
     Make the terms of a polynomial in x and y over a frame.
@@ -229,8 +257,8 @@ def extended_sources(signal: FloatArray, good: BoolArray) -> BoolArray:
 
 
 #: Kernel (sigma), threshold (sigmas of the smoothed image) and growth, in blocks.
-_COMPACT = ((0.8, 4.0, 2), (2.5, 3.5, 4))
-_EXTENDED = ((2.0, 3.5, 2), (5.0, 3.5, 4), (12.0, 3.5, 8))
+_COMPACT = ((0.8, 3.0, 2), (2.5, 3.0, 4))
+_EXTENDED = ((2.0, 3.5, 2), (5.0, 4.5, 4), (12.0, 4.0, 8))
 
 
 def _detect(
@@ -243,7 +271,7 @@ def _detect(
     for sigma, threshold, grow in tiers:
         smooth = _smoothed(signal, good, sigma)
         peak = smooth > threshold * _noise(smooth, quiet)
-        found |= ndimage.maximum_filter(peak, 2 * grow + 1)
+        found |= grown(peak, grow)
     return found
 
 
@@ -271,10 +299,11 @@ def _padded(image: FloatArray, side: int) -> FloatArray:
 
 
 def _local_median(signal: FloatArray, good: BoolArray, box: int = 32) -> FloatArray:
-    """Medians of boxes, repeated over their blocks."""
+    """Medians of boxes, repeated over their blocks; every fourth block will do."""
     values = _padded(np.where(good, signal, np.nan).astype(np.float32), box)
     ny, nx = values.shape[0] // box, values.shape[1] // box
-    boxes = values.reshape(ny, box, nx, box).swapaxes(1, 2).reshape(ny, nx, -1)
+    some = values[::2, ::2].reshape(ny, box // 2, nx, box // 2)
+    boxes = some.swapaxes(1, 2).reshape(ny, nx, -1)
     boxes = np.sort(boxes, axis=2)  # NaN last
     half = np.isfinite(boxes).sum(axis=2, keepdims=True) // 2
     medians = np.nan_to_num(np.take_along_axis(boxes, half, axis=2)[..., 0])

@@ -1,4 +1,4 @@
-"""The linear algebra of the wisp fit: templates and background against 1/f noise."""
+"""The linear algebra of the wisp fit: templates against background and noise."""
 
 from __future__ import annotations
 
@@ -10,49 +10,52 @@ from scipy import optimize
 
 from webbmosaic.science.arrays import BoolArray, FloatArray
 from webbmosaic.science.wisp_frames import Blocks
-from webbmosaic.science.wisp_noise import ReadNoise, read_noise
+from webbmosaic.science.wisp_noise import ReadNoise, noise_and_sky
 
-__all__ = [
-    "Problem",
-    "Solution",
-    "amplitude_covariance",
-    "model_residual",
-    "solve",
-]
+__all__ = ["Problem", "Solution", "Whitened", "amplitude_covariance", "solve", "whiten"]
 
 Vector = npt.NDArray[np.float64]
 
 #: Side of the cells over which errors are taken to be independent, in blocks.
 _CELL = 16
 
-#: How strongly the terms of the background are held where 1/f noise can stand for them.
-_RIDGE = 1e-3
-
 
 @dataclass(frozen=True)
 class Problem:
     """
-    The blocks of one exposure, what is solved for, and the noise.
+    The blocks of one exposure, the shapes of its background, and its noise.
 
     Attributes
     ----------
     blocks : Blocks
-    design : float32 `~numpy.ndarray`, shape (n, my, mx)
-        Templates, then terms of the background.
-    weight : 2D float32 `~numpy.ndarray`, shape (my, mx)
-        Of the blocks, 0 in extended sources.
+        The weights are 0 in sources.
+    terms : float32 `~numpy.ndarray`, shape (k, *cells)
+        Shapes of the background.
     noise : ReadNoise
     """
 
     blocks: Blocks
-    design: FloatArray
-    weight: FloatArray
+    terms: FloatArray
     noise: ReadNoise
 
-    @property
-    def count(self) -> int:
-        """How many templates there are."""
-        return len(self.blocks.templates)
+
+@dataclass(frozen=True)
+class Whitened:
+    """
+    Templates and data, and what is left of them without noise and background.
+
+    Attributes
+    ----------
+    images, left, sky : float32 `~numpy.ndarray`, shape (n + 1, my, mx)
+        Templates, then the data: as they are; without the most probable noise and
+        background of each; that background.
+    weight : float32 `~numpy.ndarray`, shape (my, mx)
+    """
+
+    images: FloatArray
+    left: FloatArray
+    sky: FloatArray
+    weight: FloatArray
 
 
 @dataclass(frozen=True)
@@ -63,88 +66,81 @@ class Solution:
     Attributes
     ----------
     values : float64 `~numpy.ndarray`, shape (n,)
-        Factors of the design.
-    normal : float64 `~numpy.ndarray`, shape (k, k)
-        Of the templates, the terms of the background eliminated.
-    scores : float64 `~numpy.ndarray`, shape (cells along y, along x, k)
+        Factors of the templates.
+    normal : float64 `~numpy.ndarray`, shape (n, n)
+        Of the templates, the background eliminated.
+    scores : float64 `~numpy.ndarray`, shape (cells along y, along x, n)
         What each cell adds to the gradient of the chi-square.
     power : float64 `~numpy.ndarray`, shape (cells along y, along x)
         The chi-square that the whole wisp explains.
-    residual : 2D float32 `~numpy.ndarray`, shape (my, mx)
-        Without wisps, background and 1/f noise.
     """
 
     values: Vector
     normal: Vector
     scores: Vector
     power: Vector
-    residual: FloatArray
 
 
-def model_residual(problem: Problem, values: Vector) -> FloatArray:
+def whiten(problem: Problem, *, tolerance: float = 1e-3) -> Whitened:
     """
-    Take wisps and background, but not the 1/f noise, from the data.
+    Take the most probable noise and background from templates and data.
 
     Parameters
     ----------
     problem : Problem
-    values : float64 `~numpy.ndarray`, shape (n,)
+    tolerance : float, optional
+        Of the conjugate gradients. A rough solution costs precision, but the templates
+        remain blind to the background, and the fit exact for data without noise.
 
     Returns
     -------
-    residual : 2D float32 `~numpy.ndarray`, shape (my, mx)
+    whitened : Whitened
     """
-    model = np.tensordot(values.astype(np.float32), problem.design, axes=1)
-    return np.asarray(problem.blocks.data - model, np.float32)
+    blocks = problem.blocks
+    images = np.concatenate([blocks.templates, blocks.data[None]])
+    pattern, sky = noise_and_sky(
+        images,
+        blocks.weight,
+        problem.noise,
+        terms=problem.terms,
+        tolerance=tolerance,
+    )
+    return Whitened(images, images - pattern - sky, sky, blocks.weight)
 
 
-def solve(problem: Problem, used: BoolArray) -> Solution:
+def solve(whitened: Whitened, used: BoolArray) -> Solution:
     """
-    Solve for the templates in use and the background, the former not negative.
+    Solve for the templates in use, which are not negative.
 
     Parameters
     ----------
-    problem : Problem
-    used : bool `~numpy.ndarray`, shape (k,)
+    whitened : Whitened
+    used : bool `~numpy.ndarray`, shape (n,)
         Which templates may be bright.
 
     Returns
     -------
     solution : Solution
     """
-    blocks, count = problem.blocks, problem.count
-    images = np.concatenate([problem.design, blocks.data[None]])
-    pattern = read_noise(images, problem.weight, problem.noise)
-    whitened = (images - pattern) * problem.weight
+    images, left, weight = whitened.images, whitened.left, whitened.weight
     # Whitened templates are instruments: the solution is exact for data that the
-    # design describes, however roughly the noise was inverted.
+    # templates describe, however roughly the noise was inverted.
+    instruments = left[:-1] * weight
     gram = (
-        whitened[:-1].reshape(len(images) - 1, -1) @ images.reshape(len(images), -1).T
-    )
-    gram = gram.astype(np.float64)
-    wisps, terms = slice(0, count), slice(count, None)
-    powers = np.sum(images[count:-1] ** 2 * problem.weight, axis=(1, 2))
-    kernel = gram[terms, count:-1] + _RIDGE * np.diag(powers)
-    # Where hardly a pixel is left to see, some terms have no light to fit: they are 0.
-    inverse = np.linalg.pinv(kernel)
-    share = inverse @ gram[terms]
-    normal = gram[wisps, wisps] - gram[wisps, count:-1] @ share[:, wisps]
-    right = gram[wisps, -1] - gram[wisps, count:-1] @ share[:, -1]
-    found = _non_negative(normal, right, used)
-    values = np.concatenate([found, share[:, -1] - share[:, wisps] @ found])
-    across = gram[wisps, count:-1] @ inverse
-    mixing = np.concatenate([np.eye(count), -across], axis=1)
-    left = np.append(-values, 1.0).astype(np.float32)
-    residual = np.tensordot(left, images - pattern, axes=1)
-    kept = np.tensordot(mixing.astype(np.float32), images[:-1], axes=1)
-    bent = np.tensordot((found @ mixing).astype(np.float32), whitened[:-1], axes=1)
-    whole = np.tensordot(found.astype(np.float32), images[:count], axes=1)
+        instruments.reshape(len(used), -1) @ images.reshape(len(images), -1).T
+    ).astype(np.float64)
+    normal = gram[:, :-1]
+    found = _non_negative(normal, gram[:, -1], used)
+    factors = found.astype(np.float32)
+    residual = left[-1] - np.tensordot(factors, left[:-1], axes=1)
+    bare = images[:-1] - whitened.sky[:-1]
+    whole = np.tensordot(factors, images[:-1], axes=1)
+    bent = np.tensordot(factors, instruments, axes=1)
     return Solution(
-        values=values,
+        values=found,
         normal=(normal + normal.T) / 2,
-        scores=_cell_sums(kept * residual * problem.weight),
+        scores=_cell_sums(bare * (residual * weight)),
         power=_cell_sums((whole * bent)[None])[..., 0],
-        residual=residual,
     )
 
 

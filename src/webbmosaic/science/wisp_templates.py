@@ -23,7 +23,8 @@ from webbmosaic.science.wisp_frames import (
     halve,
     smooth_at_noise,
 )
-from webbmosaic.science.wisp_noise import PIECES, measure_noise, read_noise
+from webbmosaic.science.wisp_lines import PIECES
+from webbmosaic.science.wisp_noise import measure_noise, noise_and_sky
 from webbmosaic.science.wisps import fit_wisps
 
 __all__ = ["WispTemplate", "build_wisp_template"]
@@ -245,7 +246,7 @@ def _stripes(rest: FloatArray, free: BoolArray, outputs: int) -> FloatArray:
     sigma = _scatter(values * np.sqrt(weight), weight > 0)
     weight = weight / np.float32(max(sigma, 1e-30) ** 2)
     noise = measure_noise(values, weight, outputs)
-    pattern = read_noise(values[None], weight, noise)
+    pattern, _ = noise_and_sky(values[None], weight, noise)
     return _enlarged(pattern[0], 2 * BIN, rest.shape)
 
 
