@@ -31,6 +31,8 @@ MINE = [
     "jw01837003001_02201_00001_nrca3.reg",
     "jw01837003001_02201_00001_nrca3_rate.fits.gz",
     "jw01837003001_02201_00001.reg",
+    "jw01837003001_nrca3_F200W.reg",
+    "jw01837003001_F200W_claw.reg",
 ]
 OTHERS = [
     "jw01837003002.reg",
@@ -38,6 +40,8 @@ OTHERS = [
     "jw01837003001_02203.reg",
     "jw01837003001_02201_00002_nrca3.reg",
     "jw01837003001_02201_00001_nrca4.fits",
+    "jw01837003001_nrca3_F115W.reg",
+    "jw01837003001_F150W2.reg",
     "claws.reg",
     "jw01837003001.txt",
 ]
@@ -46,24 +50,24 @@ OTHERS = [
 @pytest.mark.parametrize("name", MINE)
 def test_names_that_mean_this_exposure(tmp_path, name):
     (tmp_path / name).touch()
-    assert find_masks(tmp_path, DATASET) == [tmp_path / name]
+    assert find_masks(tmp_path, DATASET, "F200W") == [tmp_path / name]
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_names_that_mean_others(tmp_path, name):
     (tmp_path / name).touch()
-    assert find_masks(tmp_path, DATASET) == []
+    assert find_masks(tmp_path, DATASET, "F200W") == []
 
 
 def test_folders_are_searched_but_not_the_proposals(tmp_path):
     for place in ("obs003", PROPOSED):
         (tmp_path / place).mkdir()
         (tmp_path / place / MINE[0]).touch()
-    assert find_masks(tmp_path, DATASET) == [tmp_path / "obs003" / MINE[0]]
+    assert find_masks(tmp_path, DATASET, "F200W") == [tmp_path / "obs003" / MINE[0]]
 
 
 def test_no_folder_means_no_masks(tmp_path):
-    assert find_masks(tmp_path / "masks", DATASET) == []
+    assert find_masks(tmp_path / "masks", DATASET, "F200W") == []
     assert proposals(tmp_path / "masks") == []
 
 
@@ -131,19 +135,36 @@ def test_a_proposal_is_accepted_once(tmp_path):
     proposed = tmp_path / PROPOSED / MINE[0]
     write_regions(proposed, [], [])
     assert proposals(tmp_path) == [proposed]
-    assert accept(tmp_path, proposed) == tmp_path / MINE[0]
-    assert find_masks(tmp_path, DATASET) == [tmp_path / MINE[0]]
+    assert accept(tmp_path, [proposed]) == [tmp_path / MINE[0]]
+    assert find_masks(tmp_path, DATASET, "F200W") == [tmp_path / MINE[0]]
     with pytest.raises(UsageError, match="no such proposal"):
-        accept(tmp_path, proposed)
-    write_regions(proposed, [], [])
+        accept(tmp_path, [proposed])
+
+
+def test_all_are_accepted_or_none(tmp_path):
+    paths = [tmp_path / PROPOSED / name for name in MINE[:3]]
+    for path in paths:
+        write_regions(path, [], [])
+    write_regions(tmp_path / MINE[1], [], [])
     with pytest.raises(UsageError, match="there already"):
-        accept(tmp_path, proposed)
+        accept(tmp_path, paths)
+    (tmp_path / MINE[1]).unlink()
+    paths[2].write_text("image\ncircle(5,5\n")
+    with pytest.raises(InputError, match="cannot be read"):
+        accept(tmp_path, paths)
+    assert proposals(tmp_path) == sorted(paths)
 
 
 def test_a_mask_is_transferred_to_another_visit(tmp_path):
-    name = transferred(MINE[5], "jw01837003001", "jw01837004001")
-    assert name == "jw01837004001_02201_00001_nrca3.reg"
-    assert transferred(MINE[5], "jw01837009001", "jw01837004001") is None
+    for place in ("", "deep/"):
+        write_regions(tmp_path / place / MINE[5], [], [])
+    write_regions(tmp_path / PROPOSED / MINE[0], [], [])
+    copies = transferred(tmp_path, "jw01837003001", "jw01837004001")
+    assert sorted(p.relative_to(tmp_path).as_posix() for p in copies.values()) == [
+        "deep/jw01837004001_02201_00001_nrca3.reg",
+        "jw01837004001_02201_00001_nrca3.reg",
+    ]
+    assert transferred(tmp_path, "jw01837009001", "jw01837004001") == {}
     (tmp_path / "a.reg").write_text("image\n")
     copy_mask(tmp_path / "a.reg", tmp_path / "b.reg")
     assert (tmp_path / "b.reg").read_text() == "image\n"
@@ -163,7 +184,7 @@ def written(tmp_path, text):
         "circle(50,40,10)\n",
         "image\r\ncircle(50,40,10)\r\n",
         "\ufeffimage\ncircle 50 40 10\n",
-        'global color=red font="helvetica 10 normal roman"\nimage; circle(50,40,10) # text={claw {1}}\n',
+        'global font="times 10 bold roman"\nimage; circle(50,40,10) # text={a {1}}\n',
         "image\ncircle(50,40,10) # color=red color=blue select=7\n",
         "image\ncircle(50,40,10)\ntext(90,90) # text={here}\n",
         "# vector(1,1,30,45) vector=1\nimage\ncircle(50,40,10)\n",

@@ -50,6 +50,22 @@ def test_a_star_that_saturates_from_the_first_group_is_no_snowball():
     assert not find_snowballs(jump, full)
 
 
+def test_what_jumps_beside_saturated_pixels_is_the_wing_of_a_star():
+    jump, full = ramp(core=0)
+    beside = np.hypot(*(np.mgrid[:200, :200] - np.array([90, 132])[:, None, None]))
+    full[:] = beside < 9
+    assert not find_snowballs(jump, full)
+    far = np.roll(full, 30, axis=2)
+    assert len(find_snowballs(jump, far)) == 1
+
+
+def test_a_snowball_at_the_edge_of_the_frame():
+    jump, full = (np.roll(flags, (-88, 87), axis=(1, 2)) for flags in ramp())
+    jump[:, -20:, :], full[:, -20:, :] = False, False
+    jump[:, :, :20], full[:, :, :20] = False, False
+    assert len(find_snowballs(jump, full, roundness=0.3)) == 1
+
+
 def test_a_snowball_in_the_last_group_and_the_second_integration():
     jump, full = ramp(group=7)
     empty = np.zeros(SHAPE, bool)

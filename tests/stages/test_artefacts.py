@@ -166,7 +166,10 @@ class OnSky:
         wcs.wcs.cdelt = -0.03 / 3600, 0.03 / 3600
         self.data = np.zeros((SIDE, SIDE))
         self.dq = np.zeros((SIDE, SIDE), np.uint32)
-        self.meta = SimpleNamespace(filename=f"{NAME}_rate.fits", wcs=wcs)
+        light = SimpleNamespace(filter="F200W", pupil="CLEAR")
+        self.meta = SimpleNamespace(
+            filename=f"{NAME}_rate.fits", wcs=wcs, instrument=light
+        )
         self.sky = wcs.pixel_to_world_values
 
     def add_history_entry(self, *text):

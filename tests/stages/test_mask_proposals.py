@@ -47,13 +47,49 @@ def test_a_claw_is_proposed_accepted_and_found(tmp_path, typed):
     fill(tmp_path, CLAW)
     output = typed(masks, "propose", "-C", tmp_path).output
     assert "1 area" in output
-    assert find_masks(tmp_path / "masks", Dataset.parse(name(1))) == []
+    assert find_masks(tmp_path / "masks", Dataset.parse(name(1)), "F200W") == []
     assert "1 proposals" in typed(masks, "accept", "-C", tmp_path).output
     typed(masks, "accept", "-C", tmp_path, "--all")
-    (path,) = find_masks(tmp_path / "masks", Dataset.parse(name(1)))
+    (path,) = find_masks(tmp_path / "masks", Dataset.parse(name(1)), "F200W")
     mask = rasterise(read_regions(path), SHAPE)
     assert mask[CLAW > 0.5].mean() > 0.9
     assert mask[CLAW < 1e-4].mean() < 0.1
+
+
+def test_a_mask_of_one_filter_is_not_for_others(tmp_path, typed):
+    fill(tmp_path, CLAW)
+    typed(masks, "propose", "-C", tmp_path)
+    typed(masks, "accept", "-C", tmp_path, "--all")
+    assert find_masks(tmp_path / "masks", Dataset.parse(name(1)), "F115W") == []
+
+
+def test_a_changed_proposal_stays(tmp_path, typed):
+    fill(tmp_path, CLAW)
+    words = ("propose", "-C", tmp_path)
+    typed(masks, *words)
+    assert "1 area" in typed(masks, *words).output
+    (path,) = (tmp_path / "masks" / "proposed").iterdir()
+    changed = path.read_text().replace("image\n", "image\ncircle(9,9,5)\n")
+    path.write_text(changed)
+    assert "was changed by hand" in typed(masks, *words).output
+    assert path.read_text() == changed
+
+
+def test_a_proposal_that_is_not_true_any_more_goes(tmp_path, typed):
+    fill(tmp_path, CLAW)
+    words = ("propose", "-C", tmp_path)
+    typed(masks, *words)
+    output = typed(masks, *words, "--set", "masks.threshold=1000").output
+    assert "nothing found" in output
+    assert not list((tmp_path / "masks" / "proposed").iterdir())
+
+
+def test_exposures_of_one_pointing_are_one_dither(tmp_path, typed):
+    for number in range(1, 7):
+        data = np.random.default_rng(number).normal(2, 1, SHAPE) + CLAW
+        write_rate(tmp_path, name(number), data, dither=float(number % 2))
+    output = typed(masks, "propose", "-C", tmp_path).output
+    assert "2 dithers of 16 pixels or more; it takes 3" in output
 
 
 def test_clean_dithers_propose_nothing(tmp_path, typed):
@@ -85,25 +121,42 @@ SQUARE = np.array([[9.5, 19.5], [29.5, 19.5], [29.5, 44.5], [9.5, 44.5]])
 OTHER = "jw01345003001"
 
 
-def two_visits(work, other_count=2):
-    for visit, count in ((VISIT, 2), (OTHER, other_count)):
+def two_visits(work, other_count=2, other_step=1.0):
+    for visit, count, step in ((VISIT, 2, 1.0), (OTHER, other_count, other_step)):
         for number in range(1, count + 1):
-            (work / name(number, visit)).mkdir()
+            data = np.zeros((8, 8))
+            write_rate(work, name(number, visit), data, dither=step * number)
     write_regions(work / "masks" / f"{name(1)}.reg", [SQUARE], [])
 
 
 def test_masks_are_transferred_between_like_visits(tmp_path, typed):
     two_visits(tmp_path)
+    write_regions(tmp_path / "masks" / "mine" / f"{VISIT}_nrcb4.reg", [SQUARE], [])
     typed(masks, "transfer", VISIT, OTHER, "-C", tmp_path)
-    found = find_masks(tmp_path / "masks", Dataset.parse(name(1, OTHER)))
-    assert [p.name for p in found] == [f"{name(1, OTHER)}.reg"]
+    found = find_masks(tmp_path / "masks", Dataset.parse(name(1, OTHER)), "F200W")
+    assert [p.name for p in found] == [f"{name(1, OTHER)}.reg", f"{OTHER}_nrcb4.reg"]
+    assert read_regions(found[1])
     with pytest.raises(UsageError, match="there already"):
         typed(masks, "transfer", VISIT, OTHER, "-C", tmp_path)
 
 
-def test_other_dithers_are_refused(tmp_path, typed):
+def test_other_exposures_are_refused(tmp_path, typed):
     two_visits(tmp_path, other_count=3)
-    with pytest.raises(UsageError, match="same exposures"):
+    with pytest.raises(UsageError, match="same exposures: 14201_00003_nrcb4"):
+        typed(masks, "transfer", VISIT, OTHER, "-C", tmp_path)
+
+
+def test_other_dithers_are_refused(tmp_path, typed):
+    two_visits(tmp_path, other_step=2.0)
+    with pytest.raises(UsageError, match="same dithers: nrcb4 looks up to 29 pixels"):
+        typed(masks, "transfer", VISIT, OTHER, "-C", tmp_path)
+    assert len(list((tmp_path / "masks").iterdir())) == 1
+
+
+def test_visits_that_cannot_be_compared_are_refused(tmp_path, typed):
+    write_rate(tmp_path, name(1, OTHER), np.zeros((8, 8)))
+    write_regions(tmp_path / "masks" / f"{name(1)}.reg", [SQUARE], [])
+    with pytest.raises(UsageError, match=f"no exposure of {VISIT}"):
         typed(masks, "transfer", VISIT, OTHER, "-C", tmp_path)
 
 

@@ -1,13 +1,16 @@
 """One step on one file: what is written, and what is said when nothing is."""
 
+import re
+
 import numpy as np
 import pytest
+from stdatamodels.jwst.datamodels import ImageModel, Level1bModel
 
 from small_rates import write_rate
-from webbmosaic.errors import InputError, NothingToDo, ReferenceFileError, UsageError
+from webbmosaic.errors import InputError, ReferenceFileError, UsageError
 from webbmosaic.files.masks import write_regions
 from webbmosaic.files.models import open_image
-from webbmosaic.settings import Masks, Settings
+from webbmosaic.settings import Settings, Stripes
 from webbmosaic.stages.single_step import run_single_step, work_folder
 
 NAME = "jw01345002001_14201_00001_nrcb4"
@@ -48,23 +51,42 @@ def test_masks_beside_a_stray_file_are_used(rate, tmp_path):
         ("wisps", "no wisps_nrcb4_F200W.fits"),
     ],
 )
-def test_nothing_to_do_is_said_and_nothing_is_written(rate, step, why, tmp_path):
-    before = rate.read_bytes()
-    with pytest.raises(NothingToDo, match=why):
-        run_single_step(step, rate, rate, Settings())
+def test_nothing_to_do_is_said_and_the_image_stays(rate, step, why, tmp_path):
+    before, out = rate.read_bytes(), tmp_path / "out.fits"
+    said = run_single_step(step, rate, rate, Settings())["status"]
+    assert re.search(rf"^skipped: .*{why}", said)
     assert rate.read_bytes() == before
+    run_single_step(step, rate, out, Settings())  # the next step finds its input
+    np.testing.assert_array_equal(open_image(out).data, open_image(rate).data)
 
 
-def test_what_is_switched_off_names_its_setting(rate):
-    off = Settings(masks=Masks(enabled=False))
-    with pytest.raises(NothingToDo, match=r"--set masks\.enabled=true"):
-        run_single_step("claws", rate, rate, off)
+def test_who_asks_for_a_step_gets_it(rate):
+    off = Settings(stripes=Stripes(enabled=False))
+    assert run_single_step("stripes", rate, rate, off)["rms_before"] > 0
+
+
+def test_stripes_need_few_keywords(tmp_path):
+    bare = tmp_path / "bare.fits"
+    model = ImageModel(data=np.random.default_rng(1).normal(size=(64, 64)))
+    model.dq, model.err = np.zeros((64, 64), np.uint32), np.ones((64, 64))
+    model.meta.exposure.type, model.meta.subarray.name = "NRC_IMAGE", "SUB64P"
+    chip = model.meta.instrument
+    chip.name, chip.detector, chip.filter, chip.pupil = (
+        *("NIRCAM", "NRCB4"),
+        *("F200W", "CLEAR"),
+    )
+    model.meta.subarray.fastaxis, model.meta.subarray.slowaxis = 1, -2
+    model.save(str(bare))
+    run_single_step("stripes", bare, tmp_path / "out.fits", Settings())
+    assert open_image(tmp_path / "out.fits").err.min() > 1
+    with pytest.raises(InputError, match="lacks the keywords DATE-OBS"):
+        run_single_step("persistence", bare, bare, Settings())
 
 
 def test_the_sky_is_not_subtracted_twice(rate):
     level = run_single_step("sky", rate, rate, Settings())["level"]
-    with pytest.raises(NothingToDo, match="subtracted before"):
-        run_single_step("sky", rate, rate, Settings())
+    again = run_single_step("sky", rate, rate, Settings())
+    assert again["status"] == "skipped: its sky was subtracted before"
     assert open_image(rate).meta.background.level == pytest.approx(level)
 
 
@@ -80,8 +102,6 @@ def test_unknown_steps_are_named(rate):
 
 @pytest.mark.parametrize("step", ["wisps", "snowballs", "sky"])
 def test_raw_ramps_are_no_images_and_stay(tmp_path, step):
-    from stdatamodels.jwst.datamodels import Level1bModel
-
     path = tmp_path / f"{NAME}_uncal.fits"
     model = Level1bModel(data=np.zeros((1, 2, 8, 8), np.uint16))
     model.meta.exposure.type, model.meta.instrument.name = "NRC_FLAT", "NIRCAM"

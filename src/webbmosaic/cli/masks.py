@@ -25,8 +25,9 @@ def masks() -> None:
 
     Masks are DS9 region files or FITS images in FOLDER/masks, named by the exposure or
     visit that they are for: jw01837003001.reg, jw01837003001_nrcb4.reg,
-    jw01837003001_02201_00001_nrcb4_claw.reg. Stage 1 flags what is in them; when one
-    changes, webbmosaic run redoes the exposures that it is for, and nothing else.
+    jw01837003001_nrcb4_F200W.reg, jw01837003001_02201_00001_nrcb4_claw.reg. Stage 1
+    flags what is in them; when one changes, webbmosaic run redoes the exposures that it
+    is for, and nothing else.
     """
 
 
@@ -57,7 +58,7 @@ def propose(
 
     Needs the rates of three or more dithers. What is found is written as region files
     to FOLDER/masks/proposed: look at them (ds9 RATE -regions FILE), change them, and
-    accept those that are right.
+    accept those that are right. What you have changed is not written over.
     """
     from webbmosaic.datasets import Workspace
     from webbmosaic.stages.mask_proposals import propose, propose_snowballs
@@ -108,9 +109,9 @@ def accept(
             click.echo(path)
         click.echo(f"{len(waiting)} proposals. Accept: NAME, or --all")
         return
-    for path in paths:
-        click.echo(f"accepted {accept(folder, path)}")
-    click.echo("Next: webbmosaic run")
+    for path in accept(folder, paths):
+        click.echo(f"accepted {path}")
+    click.echo("Next: webbmosaic run" if paths else "nothing to accept")
 
 
 @masks.command(
@@ -125,7 +126,7 @@ def transfer(source: str, target: str, work: Path, mask_dir: Path | None) -> Non
     Copy the masks of visit SOURCE to visit TARGET.
 
     Stray light repeats at the same place of the detector where two visits have the same
-    dithers. Masks on the sky cannot be transferred.
+    dithers; others are refused. Masks on the sky cannot be transferred.
     """
     from webbmosaic.datasets import Workspace
     from webbmosaic.stages.mask_proposals import transfer

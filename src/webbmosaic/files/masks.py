@@ -1,8 +1,9 @@
 """Masks that people drew: DS9 regions and mask images, found by name.
 
 A file belongs to every exposure whose dataset name starts with the file's, and to one
-detector where it names one: ``jw01837003001.reg`` is for a visit,
-``jw01837003001_nrcb4.reg`` for one detector of it and
+detector and filter where it names them: ``jw01837003001.reg`` is for a visit,
+``jw01837003001_nrcb4.reg`` for one detector of it,
+``jw01837003001_nrcb4_F200W.reg`` for one filter of this and
 ``jw01837003001_02201_00001_nrca3.fits`` for one exposure, each with ``_anything``
 behind if need be. What was proposed stays in
 ``proposed/`` until it is accepted.
@@ -10,6 +11,7 @@ behind if need be. What was proposed stays in
 
 from __future__ import annotations
 
+import hashlib
 import re
 import warnings
 from collections.abc import Iterable, Sequence
@@ -33,6 +35,7 @@ __all__ = [
     "read_mask_image",
     "read_regions",
     "transferred",
+    "write_proposal",
     "write_regions",
 ]
 
@@ -45,11 +48,11 @@ _SUFFIXES = (".reg", ".fits", ".fits.gz")
 _DETECTORS = "|".join(sorted(DETECTORS, key=len, reverse=True))
 _NAME = re.compile(
     r"(?P<prefix>jw\d{11}(?:_\d{3}[0-9a-z]{2}(?:_\d{5}(?:-seg\d{3})?)?)?)"
-    rf"(?:_(?P<detector>{_DETECTORS}))?(?:_.*)?"
+    rf"(?:_(?P<detector>{_DETECTORS}))?(?:_(?P<filter>F\d{{3,4}}[WMNCR]2?))?(?:_.*)?"
 )
 
 
-def find_masks(folder: Path, dataset: Dataset) -> list[Path]:
+def find_masks(folder: Path, dataset: Dataset, filter_name: str) -> list[Path]:
     """
     Find the masks of an exposure.
 
@@ -58,15 +61,21 @@ def find_masks(folder: Path, dataset: Dataset) -> list[Path]:
     folder : `~pathlib.Path`
         Of the masks; folders in it are searched, too, save that of the proposals.
     dataset : Dataset
+    filter_name : str
+        The filter that shaped the light.
 
     Returns
     -------
     paths : list of `~pathlib.Path`
         Region files and mask images, sorted by name.
     """
+    found = _all_files(folder)
+    return sorted(path for path in found if _is_for(path, dataset, filter_name))
+
+
+def _all_files(folder: Path) -> list[Path]:
     places = [folder, *(p for p in _folders(folder) if p.name != PROPOSED)]
-    found = (p for place in places for p in _files(place))
-    return sorted(path for path in found if _is_for(path, dataset))
+    return sorted(path for place in places for path in _files(place))
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -83,9 +92,11 @@ def _stem(path: Path) -> str:
     return re.sub(r"(\.fits)?\.(reg|fits|gz)$", "", path.name, flags=re.IGNORECASE)
 
 
-def _is_for(path: Path, dataset: Dataset) -> bool:
+def _is_for(path: Path, dataset: Dataset, filter_name: str) -> bool:
     match = _NAME.fullmatch(_stem(path))
     if match is None or match["detector"] not in (None, dataset.detector):
+        return False
+    if match["filter"] not in (None, filter_name):
         return False
     # Either name is cut where the other ends: a visit holds all of its exposures.
     return f"{dataset}_".startswith(f"{match['prefix']}_")
@@ -232,6 +243,46 @@ def write_regions(
     write_text(path, "\n".join(lines) + "\n")
 
 
+def write_proposal(
+    path: Path, polygons: Sequence[npt.NDArray[np.floating]], comments: Sequence[str]
+) -> bool:
+    """
+    Write polygons to look at, unless somebody has changed those of last time.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        Without polygons, one that nobody has changed is removed.
+    polygons : sequence of float `~numpy.ndarray`, shape (n, 2)
+    comments : sequence of str
+
+    Returns
+    -------
+    written : bool
+        `False` where a changed file stays as it is.
+    """
+    if path.exists() and not _is_untouched(path):
+        return False
+    path.unlink(missing_ok=True)
+    if polygons:
+        write_regions(path, polygons, comments)
+        text = path.read_text()
+        write_text(path, f"{text}{_SEAL}{_fingerprint(text)}\n")
+    return True
+
+
+_SEAL = "# as proposed: "
+
+
+def _fingerprint(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _is_untouched(path: Path) -> bool:
+    text, _, seal = path.read_text(errors="replace").rpartition(_SEAL)
+    return seal.strip() == _fingerprint(text)
+
+
 def proposals(folder: Path) -> list[Path]:
     """
     List what was proposed and not yet accepted.
@@ -248,55 +299,65 @@ def proposals(folder: Path) -> list[Path]:
     return sorted(_files(folder / PROPOSED))
 
 
-def accept(folder: Path, path: Path) -> Path:
+def accept(folder: Path, paths: Sequence[Path]) -> list[Path]:
     """
-    Accept a proposal: from now on it is a mask.
+    Accept proposals: from now on they are masks.
 
     Parameters
     ----------
     folder : `~pathlib.Path`
         Of the masks.
-    path : `~pathlib.Path`
-        The proposal.
+    paths : sequence of `~pathlib.Path`
+        The proposals.
 
     Returns
     -------
-    accepted : `~pathlib.Path`
+    accepted : list of `~pathlib.Path`
 
     Raises
     ------
     UsageError
-        If there is no such proposal, or a mask of this name.
+        If there is no such proposal, or a mask of this name; none is accepted then.
+    InputError
+        If a proposal cannot be read any more.
     """
-    target = folder / path.name
-    if not path.is_file():
-        names = ", ".join(p.name for p in proposals(folder)) or "none"
-        msg = f"{path}: there is no such proposal; there are: {names}"
-        raise UsageError(msg)
-    if target.exists():
-        msg = f"{target}: is there already; remove one of both first"
-        raise UsageError(msg)
-    path.rename(target)
-    return target
+    targets = [folder / path.name for path in paths]
+    for path, target in zip(paths, targets, strict=True):
+        if not path.is_file():
+            names = ", ".join(p.name for p in proposals(folder)) or "none"
+            msg = f"{path}: there is no such proposal; there are: {names}"
+            raise UsageError(msg)
+        if target.exists():
+            msg = f"{target}: is there already; remove or rename one of both first"
+            raise UsageError(msg)
+        if path.suffix == ".reg":
+            read_regions(path)
+    for path, target in zip(paths, targets, strict=True):
+        path.rename(target)
+    return targets
 
 
-def transferred(name: str, source: str, target: str) -> str | None:
+def transferred(folder: Path, source: str, target: str) -> dict[Path, Path]:
     """
-    Name the mask of one visit for another visit with the same dithers.
+    Name the masks of one visit for another visit with the same dithers.
 
     Parameters
     ----------
-    name : str
-        Of a mask file.
+    folder : `~pathlib.Path`
+        Of the masks.
     source, target : str
         Both visits, such as ``jw01837003001``.
 
     Returns
     -------
-    name : str or None
-        Of the same mask for the other visit; `None` if it is not of ``source``.
+    copies : dict
+        Mask of ``source`` -> the same for ``target``, beside it.
     """
-    return target + name.removeprefix(source) if name.startswith(source) else None
+    return {
+        path: path.with_name(target + path.name.removeprefix(source))
+        for path in _all_files(folder)
+        if path.name.startswith(source)
+    }
 
 
 def copy_mask(path: Path, target: Path) -> None:

@@ -167,17 +167,17 @@ def _is_star(area: _Area, full: BoolArray, group: int, core: int) -> bool:
 
 def _surroundings(
     area: _Area, shape: tuple[int, ...]
-) -> tuple[tuple[slice, ...], BoolArray]:
+) -> tuple[tuple[slice, slice], BoolArray]:
     """Where an area is, with a margin of two pixels."""
-    room = [
-        (min(2, side.start), min(2, size - side.stop))
-        for side, size in zip(area.box, shape, strict=True)
-    ]
-    box = tuple(
-        slice(side.start - before, side.stop + after)
-        for side, (before, after) in zip(area.box, room, strict=True)
+    (rows, columns), (ny, nx) = area.box, shape
+    up, down = min(2, rows.start), min(2, ny - rows.stop)
+    left, right = min(2, columns.start), min(2, nx - columns.stop)
+    room = np.pad(area.mask, ((up, down), (left, right)))
+    grown = ndimage.binary_dilation(room, iterations=2)
+    box = (
+        slice(rows.start - up, rows.stop + down),
+        slice(columns.start - left, columns.stop + right),
     )
-    grown = ndimage.binary_dilation(np.pad(area.mask, room), iterations=2)
     return box, np.asarray(grown, bool)
 
 

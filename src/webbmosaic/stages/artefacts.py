@@ -108,7 +108,8 @@ def extra_inputs(
         To be recorded with their hashes: when one changes, the exposure is redone.
     """
     masks, wisps = settings.masks, settings.wisps
-    paths = find_masks(Path(masks.mask_dir), dataset) if masks.enabled else []
+    folder = Path(masks.mask_dir)
+    paths = find_masks(folder, dataset, filter_name) if masks.enabled else []
     if wisps.enabled and dataset.instrument == "NIRCAM":
         paths += _template_files(wisps, dataset.detector, filter_name)
     return tuple(paths)
@@ -119,7 +120,9 @@ def claws(model: Any, settings: Settings) -> dict[str, Any] | None:
     dataset, wanted = _dataset_of(model), settings.masks
     if not wanted.enabled or dataset is None:
         return None
-    paths = find_masks(Path(wanted.mask_dir or "masks"), dataset)
+    light = model.meta.instrument
+    filter_name = effective_filter(str(light.filter), light.pupil)
+    paths = find_masks(Path(wanted.mask_dir or "masks"), dataset, filter_name)
     if not paths:
         return None
     wcs = functools.cache(lambda: _wcs(model))

@@ -19,7 +19,7 @@ from webbmosaic.files.masks import (
     needs_wcs,
     read_regions,
     transferred,
-    write_regions,
+    write_proposal,
 )
 from webbmosaic.files.models import open_image
 from webbmosaic.files.timeline import sky_shifts
@@ -33,6 +33,9 @@ __all__ = ["Proposal", "propose", "propose_snowballs", "transfer"]
 
 #: Fewer dithered exposures do not tell what is fixed, and closer ones count as one.
 _FEWEST, _CLOSE = 3, 16.0  # pixels
+
+#: Dithers that differ by less are the same, in pixels: small beside a claw.
+_SAME = 4.0
 
 
 @dataclass(frozen=True)
@@ -114,10 +117,8 @@ class _Place:
 
 
 def _places(rates: list[Path]) -> list[_Place]:
-    headers = [read_header(path) for path in rates]
     places: list[_Place] = []
-    shifts = sky_shifts(headers, [path.name for path in rates])
-    for shift, path in zip(shifts, rates, strict=True):
+    for shift, path in zip(_shifts(rates), rates, strict=True):
         near = (p for p in places if math.dist(p.shift, shift) < _CLOSE)
         if (place := next(near, None)) is None:
             places.append(_Place(shift, [path]))
@@ -150,18 +151,24 @@ def _look(name: str, places: list[_Place], folder: Path, wanted: Masks) -> Propo
         threshold=wanted.threshold,
         min_area=wanted.min_area,
     )
-    polygons = outlines(found.mask)
-    if not polygons:
-        return Proposal(name)
-    path = folder / f"{name}.reg"
-    level = float(np.median(found.level[found.mask]))
+    polygons, path = outlines(found.mask), folder / f"{name}.reg"
     count = sum(len(place.rates) for place in places)
+    level = float(np.median(found.level[found.mask])) if polygons else 0.0
     comments = [
         f"proposed by webbmosaic from {count} exposures of {name}",
         f"median level {level:.4g} DN/s above the sky",
     ]
-    write_regions(path, polygons, comments)
-    return Proposal(name, len(polygons), int(found.mask.sum()), path)
+    return _proposal(path, polygons, int(found.mask.sum()), comments)
+
+
+def _proposal(
+    path: Path, polygons: list[np.ndarray], pixels: int, comments: list[str]
+) -> Proposal:
+    name = path.name.removesuffix(".reg")
+    if not write_proposal(path, polygons, comments):
+        note = f"{path} was changed by hand and stays; remove it to propose anew"
+        return Proposal(name, note=note)
+    return Proposal(name, len(polygons), pixels, path if polygons else None)
 
 
 def propose_snowballs(
@@ -188,13 +195,12 @@ def propose_snowballs(
         if not rate.is_file() or (visits and dataset.visit_id not in visits):
             continue
         circles = snowball_areas(open_image(rate), settings)
-        if circles:
-            name = f"{dataset}_snowballs"
-            path = folder / f"{name}.reg"
-            comments = [f"large round jump events of {dataset}"]
-            write_regions(path, [_circle(*c) for c in circles], comments)
-            pixels = int(sum(np.pi * radius**2 for _, _, radius in circles))
-            yield Proposal(name, len(circles), pixels, path)
+        path = folder / f"{dataset}_snowballs.reg"
+        comments = [f"large round jump events of {dataset}"]
+        pixels = int(sum(np.pi * radius**2 for _, _, radius in circles))
+        found = _proposal(path, [_circle(*c) for c in circles], pixels, comments)
+        if found.path or found.note:
+            yield found
 
 
 def _circle(y: float, x: float, radius: float) -> np.ndarray:
@@ -211,7 +217,7 @@ def transfer(
     Parameters
     ----------
     workspace : Workspace
-        Where both visits are checked to have the same exposures, if it has the target.
+        With exposures of both visits, whose dithers are compared.
     folder : `~pathlib.Path`
         Of the masks.
     source, target : str
@@ -227,33 +233,59 @@ def transfer(
         If there is nothing to copy, a mask is on the sky, the dithers differ, or a
         mask of that name is there.
     """
-    places = [p for p in sorted(folder.glob(f"{source}*")) if p.is_file()]
-    names = [(p, transferred(p.name, source, target)) for p in places]
-    copies = [(p, folder / name) for p, name in names if name is not None]
+    copies = transferred(folder, source, target)
     if not copies:
         msg = f"{folder}: no mask of visit {source}"
         raise UsageError(msg)
     _check_dithers(workspace, source, target)
-    for path, copy in copies:
+    for path, copy in copies.items():
         _check_copy(path, copy)
-    for path, copy in copies:
+    for path, copy in copies.items():
         copy_mask(path, copy)
-    return copies
+    return list(copies.items())
 
 
 def _check_dithers(workspace: Workspace, source: str, target: str) -> None:
-    def exposures(visit: str) -> set[str]:
-        mine = (str(d) for d in workspace.datasets() if d.visit_id == visit)
-        return {name.removeprefix(visit) for name in mine}
+    """Compare what both visits have: detectors, and where they looked."""
+    one, two = (_exposures(workspace, visit) for visit in (source, target))
+    common = sorted({*one} & {*two})
+    if not common:
+        missing = source if not one else target
+        msg = (
+            f"{workspace.root}: the dithers of {source} and {target} cannot be"
+            f" compared: no exposure of {missing} with the detectors of the other"
+        )
+        raise UsageError(msg)
+    for detector in common:
+        mine, others = one[detector], two[detector]
+        if {*mine} != {*others}:
+            odd = ", ".join(sorted({*mine} ^ {*others})[:4])
+            msg = f"{source} and {target} do not have the same exposures: {odd}"
+            raise UsageError(msg)
+        moved = (_shifts([visit[k] for k in sorted(visit)]) for visit in (mine, others))
+        apart = [math.dist(a, b) for a, b in zip(*moved, strict=True)]
+        if max(apart) > _SAME:
+            msg = (
+                f"{source} and {target} do not have the same dithers: {detector} looks"
+                f" up to {max(apart):.0f} pixels beside"
+            )
+            raise UsageError(msg)
 
-    one, two = exposures(source), exposures(target)
-    if not two:
-        msg = f"{workspace.root}: no exposure of visit {target}"
-        raise UsageError(msg)
-    if one and one != two:
-        odd = ", ".join(sorted(one ^ two)[:4])
-        msg = f"{source} and {target} do not have the same exposures: {odd}"
-        raise UsageError(msg)
+
+def _exposures(workspace: Workspace, visit: str) -> dict[str, dict[str, Path]]:
+    """Detector -> activity and exposure -> a file of it."""
+    found: dict[str, dict[str, Path]] = defaultdict(dict)
+    for dataset in workspace.datasets():
+        files = workspace.rate(dataset), workspace.uncal(dataset)
+        path = next((p for p in files if p.is_file()), None)
+        if dataset.visit_id == visit and path is not None:
+            name = str(dataset).removeprefix(f"{visit}_")
+            found[dataset.detector][name] = path
+    return found
+
+
+def _shifts(files: list[Path]) -> list[tuple[float, float]]:
+    return sky_shifts([read_header(p) for p in files], [p.name for p in files])
 
 
 def _check_copy(path: Path, copy: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 
 from webbmosaic.archives.references import job_environment, pinned_context
 from webbmosaic.datasets import Workspace, effective_filter, find_dataset_name
-from webbmosaic.errors import InputError, NothingToDo, ReferenceFileError, UsageError
-from webbmosaic.files.headers import Header, read_header
+from webbmosaic.errors import InputError, ReferenceFileError, UsageError
+from webbmosaic.files.headers import NEEDED_KEYWORDS, Header, read_header
 from webbmosaic.files.models import open_image, save_model
 from webbmosaic.settings import Settings
 from webbmosaic.stages.artefacts import with_folders
@@ -20,7 +21,9 @@ from webbmosaic.stages.steps import STEPS, Step
 
 __all__ = ["run_single_step", "work_folder"]
 
-#: Why a step that is switched on may have nothing to do.
+#: Keywords without which an image says too little about itself for any step.
+_BARE = ("INSTRUME", "DETECTOR", "FILTER", "SUBARRAY", "FASTAXIS", "SLOWAXIS")
+#: Why a step may have nothing to do.
 _NOTHING = {
     "flat": "the flat was applied before",
     "claws": "there is no mask for this exposure in {masks}",
@@ -67,7 +70,8 @@ def run_single_step(
     Returns
     -------
     numbers : dict
-        What the step measured.
+        What the step measured; a ``status`` that starts with "skipped" says why it
+        left the image as it was.
 
     Raises
     ------
@@ -75,8 +79,6 @@ def run_single_step(
         If there is no such step.
     InputError
         If the file is no single image.
-    NothingToDo
-        If the step does not apply to this exposure; nothing is written.
     """
     steps: dict[str, Step] = {
         **STEPS,
@@ -87,18 +89,20 @@ def run_single_step(
     if name not in steps:
         msg = f"there is no step '{name}'; known: {', '.join(steps)}"
         raise UsageError(msg)
-    header, work = read_header(source), work_folder(source)
+    by_pixels = name not in ("flat", "persistence", "badpixels")
+    header = read_header(source, needed=_BARE if by_pixels else NEEDED_KEYWORDS)
+    work = work_folder(source)
     _pin_references(Workspace(work), needed=name == "flat")
-    narrowed = _narrowed(with_folders(settings, work), header)
+    meant = _switched_on(_narrowed(with_folders(settings, work), header), name)
     model = open_image(source)
     _check_image(model, source)
-    numbers = steps[name](model, narrowed)
-    status = str((numbers or {}).get("status", ""))
-    if numbers is None or status.startswith("skipped"):
-        why = status or _why_nothing(name, narrowed, header)
-        msg = f"{source}: {name} does nothing here: {why}"
-        raise NothingToDo(msg)
-    save_model(model, target)
+    numbers = steps[name](model, meant)
+    if numbers is None:
+        why = _NOTHING[name].format(masks=meant.masks.mask_dir)
+        numbers = {"status": f"skipped: {why}"}
+    skipped = str(numbers.get("status", "")).startswith("skipped")
+    if not (skipped and target == source):
+        save_model(model, target)
     return numbers
 
 
@@ -121,6 +125,13 @@ def _narrowed(settings: Settings, header: Header) -> Settings:
     )
 
 
+def _switched_on(settings: Settings, step: str) -> Settings:
+    """Who asks for one step wants it, also where a reduction leaves it out."""
+    section = "masks" if step == "claws" else step
+    asked = dataclasses.replace(getattr(settings, section), enabled=True)
+    return dataclasses.replace(settings, **{section: asked})
+
+
 def _check_image(model: Any, source: Path) -> None:
     planes = [getattr(model, name, None) for name in ("data", "err", "dq")]
     if any(plane is None or plane.ndim != 2 for plane in planes):
@@ -130,11 +141,3 @@ def _check_image(model: Any, source: Path) -> None:
             " calibrated images, such as DATASET_rate.fits"
         )
         raise InputError(msg)
-
-
-def _why_nothing(name: str, settings: Settings, header: Header) -> str:
-    section = "masks" if name == "claws" else name
-    if not getattr(settings, section).enabled:
-        instrument = header.get("INSTRUME")
-        return f"it is switched off for {instrument}. Try: --set {section}.enabled=true"
-    return _NOTHING[name].format(masks=settings.masks.mask_dir)
