@@ -60,27 +60,37 @@ def test_nothing_to_do_is_said_and_the_image_stays(rate, step, why, tmp_path):
     np.testing.assert_array_equal(open_image(out).data, open_image(rate).data)
 
 
-def test_who_asks_for_a_step_gets_it(rate):
-    off = Settings(stripes=Stripes(enabled=False))
-    assert run_single_step("stripes", rate, rate, off)["rms_before"] > 0
-
-
-def test_stripes_need_few_keywords(tmp_path):
-    bare = tmp_path / "bare.fits"
+@pytest.fixture
+def bare(tmp_path):
     model = ImageModel(data=np.random.default_rng(1).normal(size=(64, 64)))
     model.dq, model.err = np.zeros((64, 64), np.uint32), np.ones((64, 64))
     model.meta.exposure.type, model.meta.subarray.name = "NRC_IMAGE", "SUB64P"
-    chip = model.meta.instrument
+    chip, frame = model.meta.instrument, model.meta.subarray
     chip.name, chip.detector, chip.filter, chip.pupil = (
         *("NIRCAM", "NRCB4"),
         *("F200W", "CLEAR"),
     )
-    model.meta.subarray.fastaxis, model.meta.subarray.slowaxis = 1, -2
-    model.save(str(bare))
+    frame.fastaxis, frame.slowaxis = 1, -2
+    path = tmp_path / "bare.fits"
+    model.save(str(path))
+    return path
+
+
+def test_stripes_need_few_keywords(bare, tmp_path):
     run_single_step("stripes", bare, tmp_path / "out.fits", Settings())
     assert open_image(tmp_path / "out.fits").err.min() > 1
     with pytest.raises(InputError, match="lacks the keywords DATE-OBS"):
         run_single_step("persistence", bare, bare, Settings())
+
+
+def test_who_asks_for_a_step_gets_it(bare):
+    off = Settings(stripes=Stripes(enabled=False))
+    assert run_single_step("stripes", bare, bare, off)["rms_before"] > 0
+
+
+def test_how_it_was_read_must_be_known(rate):
+    with pytest.raises(InputError, match="lacks FASTAXIS"):
+        run_single_step("stripes", rate, rate, Settings())
 
 
 def test_the_sky_is_not_subtracted_twice(rate):

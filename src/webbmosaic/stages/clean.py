@@ -94,6 +94,13 @@ def _write_diagnostics(model: Any, fit: StripeFit, folder: Path) -> None:
 
 
 def _readout(model: Any) -> Readout:
+    axes = model.meta.subarray.fastaxis, model.meta.subarray.slowaxis
+    if None in axes:
+        msg = (
+            f"{model.meta.filename}: its header lacks FASTAXIS or SLOWAXIS, which say"
+            " how it was read"
+        )
+        raise InputError(msg)
     full = model.data.shape == (2048, 2048)
     outputs = int(model.meta.exposure.noutputs or (4 if full else 1))
     # MIRI's outputs are interleaved columns, and one output reads a small frame.
@@ -101,8 +108,8 @@ def _readout(model: Any) -> Readout:
     return make_readout(
         model.data.shape,
         outputs=outputs if aside else 1,
-        fast_axis=int(model.meta.subarray.fastaxis),
-        slow_axis=int(model.meta.subarray.slowaxis),
+        fast_axis=int(axes[0]),
+        slow_axis=int(axes[1]),
     )
 
 
