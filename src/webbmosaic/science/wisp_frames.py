@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from webbmosaic.science.arrays import BoolArray, FloatArray
-from webbmosaic.science.smoothing import grown
+from webbmosaic.science.smoothing import grown, smoothed
 
 __all__ = [
     "BIN",
@@ -278,11 +278,9 @@ def _detect(
 def _smoothed(signal: FloatArray, good: BoolArray, sigma: float) -> FloatArray:
     """Smooth over good blocks, on a coarser grid where the kernel is wide."""
     if sigma < 1:  # three pixels make a Gaussian; holes in it only dim it
-        values = np.where(good, signal, 0)
-        weights = np.exp(-0.5 / sigma**2 * np.array([1, 0, 1]))
-        for axis in (0, 1):
-            values = ndimage.correlate1d(values, weights / weights.sum(), axis)
-        return np.asarray(values, np.float32)
+        taps = np.exp(-0.5 / sigma**2 * np.array([1, 0, 1]))
+        values = np.where(good, signal, 0).astype(np.float32)
+        return np.asarray(smoothed(values, (taps / taps.sum()).astype(np.float32)))
     side = max(1, int(sigma))
     share = _block_means(_padded(good.astype(np.float32), side), side)
     small = _block_means(_padded(np.where(good, signal, 0), side), side)
