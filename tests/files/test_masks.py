@@ -11,6 +11,7 @@ from webbmosaic.files.masks import (
     accept,
     copy_mask,
     find_masks,
+    misnamed,
     needs_wcs,
     proposals,
     read_mask_image,
@@ -33,6 +34,7 @@ MINE = [
     "jw01837003001_02201_00001.reg",
     "jw01837003001_nrca3_F200W.reg",
     "jw01837003001_F200W_claw.reg",
+    "jw01837003001_NRCA3_f200w.reg",
 ]
 OTHERS = [
     "jw01837003002.reg",
@@ -42,6 +44,8 @@ OTHERS = [
     "jw01837003001_02201_00001_nrca4.fits",
     "jw01837003001_nrca3_F115W.reg",
     "jw01837003001_F150W2.reg",
+    "jw01837003001_nrca.reg",
+    "jw01837003001_NRCB3.reg",
     "claws.reg",
     "jw01837003001.txt",
 ]
@@ -57,6 +61,16 @@ def test_names_that_mean_this_exposure(tmp_path, name):
 def test_names_that_mean_others(tmp_path, name):
     (tmp_path / name).touch()
     assert find_masks(tmp_path, DATASET, "F200W") == []
+
+
+def test_names_that_mean_nothing_are_listed(tmp_path):
+    for name in (*MINE, "claws.reg", "jw01837003001_nrca.reg", "jw018-nrca3.fits"):
+        (tmp_path / name).touch()
+    assert [p.name for p in misnamed(tmp_path)] == [
+        "claws.reg",
+        "jw018-nrca3.fits",
+        "jw01837003001_nrca.reg",
+    ]
 
 
 def test_folders_are_searched_but_not_the_proposals(tmp_path):
@@ -129,6 +143,10 @@ def test_a_mask_image_of_another_shape_or_none_is_refused(tmp_path):
     path.write_text("nothing")
     with pytest.raises(InputError, match="FITS"):
         read_mask_image(path, (16, 16))
+    fits.PrimaryHDU(np.zeros((99, 99))).writeto(path, overwrite=True)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(InputError, match="truncated"):
+        read_mask_image(path, (99, 99))
 
 
 def test_a_proposal_is_accepted_once(tmp_path):

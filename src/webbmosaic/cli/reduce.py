@@ -222,6 +222,7 @@ def _reduce(
     from webbmosaic.archives.references import job_environment, pinned_context
     from webbmosaic.cli.progress import run_and_show
     from webbmosaic.datasets import Wanted, Workspace
+    from webbmosaic.files.masks import misnamed
     from webbmosaic.run.folder import (
         folder_tasks,
         link_legacy_names,
@@ -235,6 +236,8 @@ def _reduce(
     settings = with_folders(settings, given["work"].resolve())
     output = given.get("output_dir")
     workspace = Workspace(given["work"], *([output] if output else []))
+    for path in misnamed(Path(settings.masks.mask_dir)) if "stage1" in stages else ():
+        click.echo(f"{path}: its name says no exposure or visit; left out", err=True)
     context = pinned_context(workspace)
     # From here on nobody asks a CRDS server: what is missing is said, not fetched.
     os.environ.update(job_environment(context))

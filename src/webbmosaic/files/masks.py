@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from webbmosaic.datasets import DETECTORS, Dataset
 from webbmosaic.errors import InputError, UsageError
+from webbmosaic.files.headers import check_whole
 from webbmosaic.files.products import atomic, write_text
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "accept",
     "copy_mask",
     "find_masks",
+    "misnamed",
     "needs_wcs",
     "proposals",
     "read_mask_image",
@@ -48,7 +50,9 @@ _SUFFIXES = (".reg", ".fits", ".fits.gz")
 _DETECTORS = "|".join(sorted(DETECTORS, key=len, reverse=True))
 _NAME = re.compile(
     r"(?P<prefix>jw\d{11}(?:_\d{3}[0-9a-z]{2}(?:_\d{5}(?:-seg\d{3})?)?)?)"
-    rf"(?:_(?P<detector>{_DETECTORS}))?(?:_(?P<filter>F\d{{3,4}}[WMNCR]2?))?(?:_.*)?"
+    rf"(?:_(?P<detector>{_DETECTORS}))?(?:_(?P<filter>F\d{{3,4}}[WMNCR]2?))?"
+    r"(?:_(?!nrc|mir|nis).*)?",  # a detector that nobody knows is no remark
+    re.IGNORECASE,
 )
 
 
@@ -73,6 +77,24 @@ def find_masks(folder: Path, dataset: Dataset, filter_name: str) -> list[Path]:
     return sorted(path for path in found if _is_for(path, dataset, filter_name))
 
 
+def misnamed(folder: Path) -> list[Path]:
+    """
+    List the files that are for no exposure, whatever there is.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path`
+        Of the masks.
+
+    Returns
+    -------
+    paths : list of `~pathlib.Path`
+        Region files and images whose names do not start with that of an exposure or
+        visit, or name a detector that there is not.
+    """
+    return [p for p in _all_files(folder) if not _NAME.fullmatch(_stem(p))]
+
+
 def _all_files(folder: Path) -> list[Path]:
     places = [folder, *(p for p in _folders(folder) if p.name != PROPOSED)]
     return sorted(path for place in places for path in _files(place))
@@ -94,9 +116,10 @@ def _stem(path: Path) -> str:
 
 def _is_for(path: Path, dataset: Dataset, filter_name: str) -> bool:
     match = _NAME.fullmatch(_stem(path))
-    if match is None or match["detector"] not in (None, dataset.detector):
+    if match is None:
         return False
-    if match["filter"] not in (None, filter_name):
+    wanted = {"detector": dataset.detector, "filter": filter_name}
+    if any(match[k] and match[k].lower() != v.lower() for k, v in wanted.items()):
         return False
     # Either name is cut where the other ends: a visit holds all of its exposures.
     return f"{dataset}_".startswith(f"{match['prefix']}_")
@@ -206,11 +229,13 @@ def read_mask_image(path: Path, shape: tuple[int, int]) -> BoolArray:
     """
     from astropy.io import fits
 
+    if path.suffix == ".fits":
+        check_whole(path)
     try:
         with fits.open(path) as hdus:
             planes = (h.data for h in hdus if h.is_image and h.data is not None)
             image = next((np.array(p) for p in planes if p.ndim == 2), None)
-    except OSError as error:
+    except (OSError, EOFError, TypeError, ValueError) as error:
         msg = f"{path}: cannot be read as a FITS image ({error})"
         raise InputError(msg) from error
     if image is None:
