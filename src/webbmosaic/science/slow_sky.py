@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 import numpy.typing as npt
+from scipy import linalg
 
 from webbmosaic.science.arrays import FloatArray, Floats
 from webbmosaic.science.smoothing import interpolated
@@ -212,9 +213,10 @@ def _solve(terms: _Terms, top: Floats, bottom: Floats) -> Floats:
     levels = np.zeros(side.size)
     limit = np.where(terms.group == _HALO, HALO_LIMIT**2, 1e6)
     for _ in range(_ROUNDS):
-        covariance = np.linalg.inv(square + np.diag(1 / variance))
-        levels = covariance @ side
-        known = np.maximum(1 - np.diag(covariance) / variance, 1e-6)
+        factor = linalg.cho_factor(square + np.diag(1 / variance), lower=True)
+        levels = linalg.cho_solve(factor, side)
+        error = np.diag(linalg.lapack.dpotri(factor[0], lower=True)[0])
+        known = np.maximum(1 - error / variance, 1e-6)
         for group in members:
             found = np.sum(levels[group] ** 2) / np.sum(known[group])
             variance[group] = np.clip(found, 1e-9, limit[group][0])
