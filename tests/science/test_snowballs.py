@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from webbmosaic.science.snowballs import Snowball, find_snowballs, snowball_halo
+from webbmosaic.science.snowballs import (
+    Snowball,
+    find_snowballs,
+    looks_like_star,
+    snowball_halo,
+)
 
 SHAPE = (8, 200, 200)
 FAR = np.hypot(*(np.mgrid[:200, :200] - np.array([90, 110])[:, None, None]))
@@ -136,3 +141,12 @@ def test_a_halo_on_the_wing_of_a_galaxy_is_masked_all_the_same():
     )
     mask = snowball_halo(image, np.ones(image.shape, bool), [BALL])
     assert mask[FAR < 10].mean() > 0.95
+
+
+def test_a_star_with_wide_wings_looks_like_a_star_and_a_halo_does_not():
+    good = np.ones(SHAPE[1:], bool)
+    wings = (rate(0.0) + 3e4 / (1 + FAR**2.5)).astype(np.float32)
+    small = Snowball(90.0, 110.0, 7.0, 100, 3, 0)
+    assert looks_like_star(wings, good, small)
+    assert not looks_like_star(rate(20.0), good, BALL)
+    assert not looks_like_star(wings, np.zeros_like(good), small)

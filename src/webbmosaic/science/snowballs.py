@@ -284,7 +284,7 @@ def looks_like_star(
     usable : 2D bool `~numpy.ndarray`, shape (ny, nx)
     ball : Snowball
     bright : float, optional
-        In units of the noise of the sky beyond.
+        In units of the noise of most pixels of the frame.
 
     Returns
     -------
@@ -303,6 +303,15 @@ def looks_like_star(
     sky = values[good & (far > ball.radius + 4)]
     if ring.size < 8 or sky.size < 32:
         return False
-    level = float(np.median(sky))
-    noise = _MAD_TO_SIGMA * float(np.median(np.abs(sky - level)))
-    return bool(np.median(ring) > level + bright * noise)
+    # The wings of a bright star reach over all that is near: the noise is the frame's.
+    return bool(np.median(ring) > np.median(sky) + bright * _noise(image, usable))
+
+
+def _noise(image: FloatArray, usable: BoolArray) -> float:
+    """Noise of most pixels of a frame."""
+    step = max(1, int(np.sqrt(image.size / 60_000)))
+    values, good = image[::step, ::step], usable[::step, ::step]
+    sample = values[good & np.isfinite(values)]
+    if not sample.size:
+        return 0.0
+    return _MAD_TO_SIGMA * float(np.median(np.abs(sample - np.median(sample))))

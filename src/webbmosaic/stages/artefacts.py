@@ -330,11 +330,11 @@ def snowball_areas(model: Any, settings: Settings) -> list[tuple[float, float, f
     Returns
     -------
     circles : list of (y, x, radius)
-        0-based, in pixels; saturated stars are left out.
+        0-based, in pixels, as far as jumps are flagged; saturated stars are left out.
     """
     usable = usable_pixels(model)
     return [
-        (ball.y, ball.x, settings.snowballs.expand_factor * ball.radius)
+        (ball.y, ball.x, ball.radius)  # the jump step has grown them
         for ball in _from_image(model.dq, settings)
         if not looks_like_star(model.data, usable, ball)
     ]
