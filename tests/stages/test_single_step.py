@@ -7,7 +7,12 @@ import pytest
 from stdatamodels.jwst.datamodels import ImageModel, Level1bModel
 
 from small_rates import write_rate
-from webbmosaic.errors import InputError, ReferenceFileError, UsageError
+from webbmosaic.errors import (
+    InputError,
+    ReferenceFileError,
+    StorageError,
+    UsageError,
+)
 from webbmosaic.files.masks import write_regions
 from webbmosaic.files.models import open_image
 from webbmosaic.settings import Settings, Stripes
@@ -108,6 +113,27 @@ def test_the_flat_needs_pinned_references(rate):
 def test_unknown_steps_are_named(rate):
     with pytest.raises(UsageError, match="there is no step 'stripe'"):
         run_single_step("stripe", rate, rate, Settings())
+
+
+def test_a_place_that_cannot_be_written_is_said(rate, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    target = tmp_path / "file" / "out.fits"
+    with pytest.raises(StorageError, match=r"out\.fits: cannot be written"):
+        run_single_step("sky", rate, target, Settings())
+
+
+def test_regions_on_the_sky_without_references_are_said(rate, monkeypatch):
+    from jwst.assign_wcs import AssignWcsStep
+
+    def give_up(*_, **__):
+        raise SystemExit(255)
+
+    monkeypatch.setattr(AssignWcsStep, "call", give_up)
+    masks = rate.parents[2] / "masks"
+    masks.mkdir()
+    (masks / f"{NAME}.reg").write_text('fk5\ncircle(53,-27.8,2")\n')
+    with pytest.raises(ReferenceFileError, match="set CRDS_PATH"):
+        run_single_step("claws", rate, rate, Settings())
 
 
 @pytest.mark.parametrize("step", ["wisps", "snowballs", "sky"])

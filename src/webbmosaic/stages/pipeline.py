@@ -45,6 +45,9 @@ def call(step: type[Any], data: Any, *, who: str, **parameters: Any) -> Any:
     except CrdsError as error:
         msg = f"{who}: {step.__name__} found no reference file: {_first_line(error)}"
         raise ReferenceFileError(msg) from error
+    except SystemExit as error:  # how crds gives up without a cache and a server
+        msg = f"{who}: {step.__name__} found no references. Try: set CRDS_PATH"
+        raise ReferenceFileError(f"{msg} and CRDS_CONTEXT") from error
     except OSError:
         raise  # disks and files have sentences of their own
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,

@@ -10,7 +10,12 @@ from typing import Any
 
 from webbmosaic.archives.references import job_environment, pinned_context
 from webbmosaic.datasets import Workspace, effective_filter, find_dataset_name
-from webbmosaic.errors import InputError, ReferenceFileError, UsageError
+from webbmosaic.errors import (
+    InputError,
+    ReferenceFileError,
+    StorageError,
+    UsageError,
+)
 from webbmosaic.files.headers import NEEDED_KEYWORDS, Header, read_header
 from webbmosaic.files.models import open_image, save_model
 from webbmosaic.settings import Settings
@@ -79,6 +84,8 @@ def run_single_step(
         If there is no such step.
     InputError
         If the file is no single image.
+    StorageError
+        If the target cannot be written.
     """
     steps: dict[str, Step] = {
         **STEPS,
@@ -102,8 +109,16 @@ def run_single_step(
         numbers = {"status": f"skipped: {why}"}
     skipped = str(numbers.get("status", "")).startswith("skipped")
     if not (skipped and target == source):
-        save_model(model, target)
+        _save(model, target)
     return numbers
+
+
+def _save(model: Any, target: Path) -> None:
+    try:
+        save_model(model, target)
+    except OSError as error:
+        msg = f"{target}: cannot be written ({error.strerror or error})"
+        raise StorageError(msg) from error
 
 
 def _pin_references(workspace: Workspace, *, needed: bool) -> None:
