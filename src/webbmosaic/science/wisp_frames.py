@@ -179,7 +179,7 @@ def enlarged(image: FloatArray) -> FloatArray:
 
 def leaked(light: FloatArray, side: int) -> FloatArray:
     """
-    Guess the shape of the light that leaks out of a mask from what is in it.
+    Guess the shapes of the light that leaks out of a mask from what is in it.
 
     Parameters
     ----------
@@ -190,11 +190,12 @@ def leaked(light: FloatArray, side: int) -> FloatArray:
 
     Returns
     -------
-    halo : 2D float32 `~numpy.ndarray`, shape (my / side, mx / side)
-        Means in cells, smoothed with a Gaussian of one cell; 1 at most.
+    halos : float32 `~numpy.ndarray`, shape (2, my / side, mx / side)
+        Means in cells, smoothed with Gaussians of one and two cells; 1 at most.
     """
-    halo = ndimage.gaussian_filter(_block_means(_padded(light, side), side), 1.0)
-    return np.asarray(halo / max(float(halo.max()), 1e-30), np.float32)
+    cells = _block_means(_padded(light, side), side)
+    halos = [ndimage.gaussian_filter(cells, sigma) for sigma in (1.0, 2.0)]
+    return np.array([halo / max(halo.max(), 1e-30) for halo in halos], np.float32)
 
 
 def polynomials(shape: tuple[int, int], degree: int) -> FloatArray:

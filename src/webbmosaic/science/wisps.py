@@ -226,8 +226,8 @@ def _background(
     light = whole.data - _sum(found, whole.templates)
     limit = _BRIGHTEST / np.sqrt(np.median(whole.weight[whole.weight > 0][::8]))
     light = np.where(blocks.weight < 0.99 * whole.weight, light, 0)
-    halo = leaked(np.clip(light, 0, limit), CELL)
-    return np.concatenate([polynomials(halo.shape, degree), halo[None]])
+    halos = leaked(np.clip(light, 0, limit), CELL)
+    return np.concatenate([polynomials(halos.shape[1:], degree), halos])
 
 
 def _without_small_sources(fine: Blocks, found: Vector, rest: FloatArray) -> Blocks:
