@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import uniform_filter1d
+from scipy.ndimage import gaussian_filter, uniform_filter1d
 
 from webbmosaic.science.readout_noise import make_readout
 from webbmosaic.science.stripe_angles import find_angles
@@ -194,6 +194,54 @@ def test_a_bright_stripe_is_no_source(angle):
     data[line] += 12
     fit = fit_stripes(data, every(data), options=TILTED)
     assert abs((data - fit.pattern)[line].mean()) < 1.0
+
+
+def spirals(seed, peak):
+    """A galaxy that fills the frame, with arms and clusters, and its photon noise."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:SIZE, :SIZE] - SIZE / 3
+    radius = np.hypot(y / 0.6, x)
+    arms = 1 + 0.4 * np.cos(2 * np.arctan2(y, x) - 6 * np.log(radius + 20))
+    clusters = np.zeros((SIZE, SIZE))
+    clusters[rng.integers(0, SIZE, 200), rng.integers(0, SIZE, 200)] = 15 * peak
+    light = (peak * arms + gaussian_filter(clusters, 2)) * np.exp(-radius / 300)
+    noise = np.sqrt(0.04 * light)
+    return (light + noise * rng.standard_normal(light.shape)).astype(np.float32), noise
+
+
+@pytest.mark.parametrize("peak", [10, 100])
+def test_a_galaxy_that_fills_the_frame_hides_wide_stripes_only(peak):
+    planted = readout_noise(12)
+    light, noise = spirals(13, peak)
+    data = white(14) + planted + light
+    fit = fit_stripes(data, every(data), variance=1 + noise**2, readout=FOUR)
+    assert fit.accepted
+    assert left(fit.pattern, planted) < 0.97 * planted.std()
+    wide = uniform_filter1d(fit.pattern, 128, axis=0)
+    assert np.std(wide) < 0.05
+
+
+def test_a_crowd_of_bright_stars_is_no_stripe():
+    rng = np.random.default_rng(15)
+    planted = readout_noise(16)
+    stars = np.zeros((SIZE, SIZE), np.float32)
+    stars[rng.integers(0, SIZE, 1500), rng.integers(0, SIZE, 1500)] = 3e4
+    data = white(17) + planted + gaussian_filter(stars, 1.5)
+    fit = fit_stripes(data, every(data), readout=FOUR, options=TILTED)
+    assert left(fit.pattern, planted) < planted.std()
+
+
+def test_a_pattern_that_does_harm_is_refused():
+    data = white(18)
+    seen = np.s_[:, SIZE // 2 : SIZE // 2 + 64]
+    data[seen] += 5 * white(19, (SIZE, 1))  # no stripe: it ends within the frame
+    sources = every(data)
+    sources[seen] = False
+    fit = fit_stripes(data, every(data), sources=sources)
+    assert not fit.accepted
+    assert not fit.pattern.any()
+    assert not fit.variance.any()
+    assert fit.rms_after == fit.rms_before
 
 
 def test_masked_rows_borrow():

@@ -28,6 +28,9 @@ from webbmosaic.science.smoothing import (
 )
 
 _MAD_TO_SIGMA = 1.4826
+MOST_NOISE = 6.0
+"""Correlated noise, in units of what white noise leaves in a smoothed image, beyond
+which it is light: stripes that are not yet corrected stay below."""
 
 __all__ = [
     "TIERS",
@@ -179,9 +182,12 @@ def _detect(
     above *= good
     found = np.zeros(good.shape, bool)
     fine = [tier for tier in tiers if tier.kernel < BIN * 0.6]
+    most = MOST_NOISE * _neighbour_noise(above, good & ~known)
     for tier in fine:
         smooth = smoothed(above, gaussian_taps(tier.kernel))
-        found |= grown(_above(smooth, good & ~known, tier.threshold), tier.grow)
+        limits = (0.0, most * _white(tier.kernel, tier.angle))
+        hit = _above(smooth, good & ~known, tier.threshold, limits=limits)
+        found |= grown(hit, tier.grow)
     rest = [tier for tier in tiers if tier not in fine]
     coarse = _detect_coarse(above, good & ~found, good & ~known & ~found, rest)
     return found | enlarged(coarse, good.shape)
@@ -199,32 +205,46 @@ def _detect_coarse(
     calm = binned(above, quiet)[1] > BIN
     found = np.zeros(means.shape, bool)
     noise = _lower_scatter(means[calm]) if calm.any() else 0.0
+    most = MOST_NOISE * _neighbour_noise(means, calm)
+    noise = min(noise, most)
     for tier in sorted(tiers, key=lambda tier: tier.kernel):
         weight = np.where(found, 0, counts / BIN**2).astype(np.float32)
         sigma = tier.kernel / BIN
         norm = blurred(weight, sigma, tier.angle)
         smooth = blurred(means * weight, sigma, tier.angle)
         smooth = np.where(norm > 0.1, smooth / np.maximum(norm, 0.1), -np.inf)
+        white = _white(sigma, tier.angle)
         hit = _above(
             smooth,
             calm & (norm > 0.1) & ~found,
             tier.threshold,
-            floor=noise * _white(sigma, tier.angle),
+            limits=(noise * white, most * white),
         )
         found |= grown(hit, round(tier.grow / BIN))
     return found
 
 
+def _neighbour_noise(image: FloatArray, quiet: Mask) -> float:
+    """Noise by the differences of neighbours, which diffuse light hardly changes."""
+    step = max(1, image.shape[0] // 256)
+    pairs = quiet[::step, 1:] & quiet[::step, :-1]
+    if not pairs.any():
+        return 0.0
+    differences = np.diff(image[::step], axis=1)[pairs]
+    return float(_MAD_TO_SIGMA * np.median(np.abs(differences)) / np.sqrt(2))
+
+
 def _above(
-    smooth: FloatArray, quiet: Mask, threshold: float, *, floor: float = 0.0
+    smooth: FloatArray, quiet: Mask, threshold: float, *, limits: tuple[float, float]
 ) -> Mask:
-    """Where a smoothed image stands above its noise, which is at least ``floor``."""
+    """Where a smoothed image stands above its noise, which lies between limits."""
     step = max(1, smooth.size // 60_000)
     sample = smooth.ravel()[::step][quiet.ravel()[::step]]
     if sample.size < 16:
         return np.zeros(smooth.shape, bool)
     middle = np.median(sample)
-    noise = max(_lower_scatter(sample), floor)
+    lowest, most = limits
+    noise = max(min(_lower_scatter(sample), most), lowest)
     return np.asarray(smooth > middle + threshold * noise)
 
 

@@ -6,7 +6,7 @@ Everything here is in units of the white noise of a pixel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage
@@ -23,16 +23,13 @@ from webbmosaic.science.readout_noise import (
 from webbmosaic.science.slow_sky import slow_sky
 from webbmosaic.science.sources import Mask, MaskOptions, source_mask
 from webbmosaic.science.stripe_lines import (
-    BLOCKS,
-    MINIMUM_SEEN,
     LineLevels,
     Lines,
-    line_image,
     line_levels,
-    line_sums,
     make_lines,
     subtract_lines,
 )
+from webbmosaic.science.stripe_masks import FULL_OF_LIGHT, without_bright_stripes
 
 MINIMUM_PIXELS = 64
 """Usable pixels without which there is no fit."""
@@ -40,16 +37,12 @@ BROAD_ROWS = 65
 """Rows over which a single output stands out because of a galaxy and not of noise."""
 QUANTILE = 0.35
 """Of a row's pixels: its level for the first source mask, less than half in sources."""
-
-
-STRIPE_SHARE = 0.8
-"""Share of bright pixels, in nearly every part of a line, that makes it a stripe."""
-MOST_STRIPES = 0.15
-"""Share of lines: where more look like bright stripes, the field is crowded."""
 COLUMNS = "columns"
 """Name of the family of columns."""
 TILTED_PARTS = 3
 """Tilted lines per pixel across."""
+LIGHT_ROWS = 15
+"""Rows over which a frame full of light is taken as smooth."""
 
 
 Region = tuple[slice, slice]
@@ -106,6 +99,7 @@ class Frame:
     readout: Readout
     lines: dict[str, Lines]
     options: StripeOptions
+    full_of_light: bool = False
 
 
 @dataclass
@@ -151,7 +145,7 @@ def prepare(
     if np.count_nonzero(good) < MINIMUM_PIXELS:
         msg = f"only {np.count_nonzero(good)} pixels of the frame are usable"
         raise ValueError(msg)
-    noise = _white_noise(data, good)
+    noise = neighbour_scatter(data, good) or float(np.std(data[good])) or 1.0
     level = np.median(data[good][:: max(1, data.size // 500_000)])
     values = np.where(good, (data - level) / noise, 0).astype(np.float32)
     quality = _quality(good, variance)
@@ -186,20 +180,33 @@ def _families(shape: tuple[int, int], options: StripeOptions) -> dict[str, Lines
     return families
 
 
-def _white_noise(data: FloatArray, good: Mask) -> float:
-    """Robust noise of a pixel, from differences of neighbours along the rows."""
+def neighbour_scatter(data: FloatArray, good: Mask) -> float:
+    """
+    Measure the white noise of a pixel by the differences of neighbours along the rows.
+
+    Parameters
+    ----------
+    data : 2-D float `~numpy.ndarray`, shape (ny, nx)
+        An image, any unit.
+    good : 2-D bool `~numpy.ndarray`, shape (ny, nx)
+        Pixels to use.
+
+    Returns
+    -------
+    noise : float
+        Robust standard deviation, unit of ``data``.
+    """
     pairs = good[:, 1:] & good[:, :-1]
     step = max(1, pairs.size // 500_000)
     chosen = np.flatnonzero(pairs.ravel()[::step]) * step
+    if not chosen.size:
+        return 0.0
     row, column = np.divmod(chosen, pairs.shape[1])
     differences = np.abs(data[row, column + 1] - data[row, column])
-    noise = float(1.4826 * np.median(differences) / np.sqrt(2)) if row.size else 0.0
-    if noise > 0:
-        return noise
-    return float(np.std(data[good])) or 1.0
+    return float(1.4826 * np.median(differences) / np.sqrt(2))
 
 
-def solve(frame: Frame, sources: Mask | None) -> tuple[State, Mask]:
+def solve(frame: Frame, sources: Mask | None) -> tuple[Frame, State, Mask]:
     """
     Mask, fit, mask anew: as often as the options say.
 
@@ -212,6 +219,8 @@ def solve(frame: Frame, sources: Mask | None) -> tuple[State, Mask]:
 
     Returns
     -------
+    frame : Frame
+        The frame, without its smooth light where there is no sky.
     state : State
         The parts of the model.
     sources : 2-D bool `~numpy.ndarray`, shape (ny, nx)
@@ -229,8 +238,13 @@ def solve(frame: Frame, sources: Mask | None) -> tuple[State, Mask]:
     ):
         if sources is None:
             mask = source_mask(image, frame.good, options=options.mask)
+            if mask.mean() > FULL_OF_LIGHT and not frame.full_of_light:
+                frame = _without_light(frame)
+                mask = source_mask(frame.values, frame.good, options=options.mask)
             mask, halos = outskirts(mask)
-            blocked = _without_bright_stripes(frame, mask | clipped)
+            blocked = without_bright_stripes(
+                image, frame.good, mask | clipped, frame.lines.values()
+            )
         else:
             mask, halos = outskirts(sources, growth=0)
             blocked = mask | clipped
@@ -242,30 +256,19 @@ def solve(frame: Frame, sources: Mask | None) -> tuple[State, Mask]:
         levels = state.levels
         image = state.residual + state.sky
         clipped = np.abs(state.residual) > options.clip
-    return state, mask
+    return frame, state, mask
 
 
-def _without_bright_stripes(frame: Frame, blocked: Mask) -> Mask:
+def _without_light(frame: Frame) -> Frame:
     """
-    Free the lines that are blocked nearly all along.
+    Take running medians along the columns out of a frame full of light.
 
-    A bright pixel on a line of bright pixels is part of a stripe and not of a source:
-    a source, even a large one, ends within a few of the parts of a line.
+    A galaxy that fills the frame hardly changes from row to row, and stripes do: what
+    is wider than `LIGHT_ROWS` cannot be told from its light and stays.
     """
-    weight = frame.good.astype(np.float32)
-    share = blocked.astype(np.float32)
-    freed = blocked
-    usual = float(share[frame.good].mean())
-    for lines in frame.lines.values():
-        top, bottom = line_sums(share, weight, lines)
-        parts = np.where(bottom >= MINIMUM_SEEN, top / np.maximum(bottom, 1), np.nan)
-        seen = np.isfinite(parts).sum(axis=0)
-        # In a crowded field a line must stand out from the others.
-        full = (parts > (STRIPE_SHARE + usual) / (1 + usual)).sum(axis=0)
-        stripe = (seen >= BLOCKS // 2) & (full >= seen - 1)
-        if stripe.any() and stripe.mean() < MOST_STRIPES:
-            freed = freed & (line_image(blocked.shape, 1.0 * stripe, lines) < 0.5)
-    return freed
+    light = ndimage.median_filter(frame.values, size=(LIGHT_ROWS, 1), mode="nearest")
+    values = (frame.values - light) * frame.good
+    return replace(frame, values=values, full_of_light=True)
 
 
 def _rough(frame: Frame) -> FloatArray:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 from threadpoolctl import threadpool_limits
 
 from webbmosaic.science.arrays import FloatArray
@@ -20,12 +21,14 @@ from webbmosaic.science.sources import Mask
 from webbmosaic.science.stripe_lines import line_image
 from webbmosaic.science.stripe_solver import (
     COLUMNS,
+    LIGHT_ROWS,
     MINIMUM_PIXELS,
     Frame,
     Region,
     State,
     StripeOptions,
     angle_name,
+    neighbour_scatter,
     prepare,
     solve,
 )
@@ -42,6 +45,8 @@ MIRI_REGIONS: tuple[Region, ...] = (
 """The parts of a full frame of MIRI that see different skies (rows, columns)."""
 
 
+WORSE = 1.02
+"""Growth of the differences of neighbours from which on a pattern does harm."""
 SAMPLE = np.s_[::3]
 """Rows whose scatter stands for the frame's: numbers to look at cost time, too."""
 
@@ -67,6 +72,8 @@ class StripeFit:
         For each tilted family, by how many standard deviations it is there.
     numbers : dict of str to float
         What a record of the correction should hold.
+    accepted : bool
+        Whether the pattern makes the frame smoother. If not, it is zero.
     """
 
     pattern: FloatArray
@@ -77,6 +84,7 @@ class StripeFit:
     rms_after: float
     significance: dict[str, float]
     numbers: dict[str, float]
+    accepted: bool = True
 
 
 def fit_stripes(
@@ -119,7 +127,8 @@ def fit_stripes(
     Notes
     -----
     Pedestal and plane gradients, and smooth sky that does not look like readout noise,
-    stay. A tilted family is subtracted only if it passes the test of `line_levels`.
+    stay. A tilted family is subtracted only if it passes the test of `line_levels`. In
+    a frame full of light only stripes narrower than some rows can be told from it.
     """
     options = options or StripeOptions()
     readout = readout or make_readout(data.shape)
@@ -130,8 +139,8 @@ def fit_stripes(
     # For matrices of a few hundred terms, threads cost more than they bring.
     with threadpool_limits(1, "blas"):
         frame = prepare(data, usable, variance, readout, options)
-        state, mask = solve(frame, sources)
-        return _result(frame, state, mask)
+        frame, state, mask = solve(frame, sources)
+        return _checked(_result(frame, state, mask), data, frame.good)
 
 
 def _result(frame: Frame, state: State, mask: Mask) -> StripeFit:
@@ -145,6 +154,8 @@ def _result(frame: Frame, state: State, mask: Mask) -> StripeFit:
         families[name] = line_image(shape, state.levels[name].profile, lines)
         variance += line_image(shape, state.levels[name].error, lines)
     for image in families.values():
+        if frame.full_of_light:  # wider stripes were not measured
+            image -= uniform_filter1d(image, 2 * LIGHT_ROWS + 1, axis=0)
         image -= image.mean(dtype=np.float64)
         image *= frame.noise
     variance *= frame.noise**2
@@ -152,9 +163,9 @@ def _result(frame: Frame, state: State, mask: Mask) -> StripeFit:
     for image in families.values():
         pattern += image
     used = (frame.good & ~mask)[SAMPLE]
-    left = state.residual[SAMPLE] + state.sky[SAMPLE]
-    before = frame.noise * _scatter(frame.values[SAMPLE][used])
-    after = frame.noise * _scatter(left[used])
+    left = frame.noise * (state.residual[SAMPLE] + state.sky[SAMPLE])
+    before = _scatter((left + pattern[SAMPLE])[used])
+    after = _scatter(left[used])
     significance = {
         name: level.significance
         for name, level in state.levels.items()
@@ -174,6 +185,25 @@ def _result(frame: Frame, state: State, mask: Mask) -> StripeFit:
     return StripeFit(
         pattern, families, variance, mask, before, after, significance, numbers
     )
+
+
+def _checked(fit: StripeFit, data: FloatArray, good: Mask) -> StripeFit:
+    """Drop a pattern that would make neighbours differ more than they do."""
+    clean = data - fit.pattern
+    for before, after, known in ((data, clean, good), (data.T, clean.T, good.T)):
+        noise = neighbour_scatter(before, known)
+        if neighbour_scatter(after, known) > WORSE * noise > 0:
+            nothing = np.zeros_like(fit.pattern)
+            return replace(
+                fit,
+                pattern=nothing,
+                families=dict.fromkeys(fit.families, nothing),
+                variance=nothing,
+                rms_after=fit.rms_before,
+                numbers=fit.numbers | {"rms_after": fit.rms_before},
+                accepted=False,
+            )
+    return fit
 
 
 def _scatter(values: FloatArray) -> float:
@@ -265,6 +295,8 @@ def _assembled(
         for name in first.significance
     }
     before, after = numbers["rms_before"], numbers["rms_after"]
+    accepted = any(fit.accepted for _, fit in fits)
     return StripeFit(
-        pattern, families, variance, sources, before, after, significance, numbers
+        *(pattern, families, variance, sources, before, after),
+        *(significance, numbers, accepted),
     )

@@ -72,6 +72,8 @@ def stripes(model: Any, settings: Settings) -> dict[str, Any] | None:
     )
     if wanted.save_diagnostics:
         _write_diagnostics(model, fit, Path(wanted.save_diagnostics))
+    if not fit.accepted:
+        return {"status": "left alone: no sky to measure stripes on", **fit.numbers}
     model.data -= fit.pattern
     # The error of the pattern is read noise by its nature.
     if model.var_rnoise is not None:
