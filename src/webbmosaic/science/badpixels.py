@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from webbmosaic.science.arrays import BoolArray, FloatArray
-from webbmosaic.science.sources import source_mask
+from webbmosaic.science.sources import DEEP, source_mask
 
 __all__ = ["BadPixels", "find_bad_pixels"]
 
@@ -153,7 +153,7 @@ def _deviation(
     filled = np.where(seen, data, np.median(data[seen])).astype(np.float32)
     around = ndimage.median_filter(filled, 5)
     # A single pixel leaves no trace in the median: what shows there is the sky's.
-    seen &= ~source_mask(around, seen)
+    seen &= ~source_mask(around, seen, options=DEEP)
     if not seen.any():
         return np.zeros(data.shape, np.float32), seen
     apart = filled - around

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from webbmosaic.science.arrays import BoolArray, FloatArray
-from webbmosaic.science.sources import source_mask
+from webbmosaic.science.sources import DEEP, source_mask
 
 __all__ = ["FixedResiduals", "find_fixed_residuals"]
 
@@ -217,7 +217,11 @@ def _residual(
     """Means over bins of a frame without sky and sources; NaN where nothing is left."""
     good = usable & np.isfinite(data)
     values = np.where(good, data, 0).astype(np.float32)
-    free = good if fixed is None else good & ~source_mask(values - fixed, good)
+    free = (
+        good
+        if fixed is None
+        else good & ~source_mask(values - fixed, good, options=DEEP)
+    )
     means, seen = _means(values, free)
     enough = seen > 0.25
     if not enough.any():

@@ -28,11 +28,9 @@ from webbmosaic.science.smoothing import (
 )
 
 _MAD_TO_SIGMA = 1.4826
-MOST_NOISE = 6.0
-"""Correlated noise, in units of what white noise leaves in a smoothed image, beyond
-which it is light: stripes that are not yet corrected stay below."""
 
 __all__ = [
+    "DEEP",
     "TIERS",
     "FloatArray",
     "Mask",
@@ -66,16 +64,14 @@ class Tier:
     angle: float | None = None
 
 
-TIERS = (
-    Tier(1.2, 3.0, 2),
-    Tier(3.0, 3.0, 3),
-    Tier(8.0, 2.5, 4),
+_DIFFUSE = (
     Tier(16.0, 4.0, 4, angle=90.0),
     Tier(16.0, 4.0, 4, angle=30.0),
     Tier(16.0, 4.0, 4, angle=-30.0),
     Tier(24.0, 3.0, 24),
     Tier(48.0, 3.0, 32),
 )
+TIERS = (Tier(1.2, 3.0, 1), Tier(3.0, 3.5, 3), Tier(8.0, 3.0, 8), *_DIFFUSE)
 """The default tiers: stars, galaxies, JWST's spikes (JDox: at 90 and +-30 degrees from
 the x axis of the near-infrared detectors), outskirts of large galaxies."""
 
@@ -93,11 +89,19 @@ class MaskOptions:
         Side of the boxes whose clipped medians make the local background, in pixels.
     iterations : int
         Times that background and noise are measured anew without the sources found.
+    most_noise : float
+        Correlated noise, in units of what white noise leaves in a smoothed image,
+        beyond which it is diffuse light.
     """
 
     tiers: tuple[Tier, ...] = TIERS
     background_box: int = 128
     iterations: int = 1
+    most_noise: float = np.inf
+
+
+DEEP = MaskOptions((Tier(1.2, 3, 2), Tier(3.0, 3, 3), Tier(8.0, 2.5, 4), *_DIFFUSE))
+"""For what adds up along lines or over exposures: fainter light than `TIERS` find."""
 
 
 def source_mask(
@@ -142,7 +146,7 @@ def source_mask(
     sources = np.zeros(image.shape, bool)
     for _ in range(max(1, options.iterations)):
         sky = local_background(values, good & ~sources, box=options.background_box)
-        sources = _detect(values, good, sky, sources, options.tiers)
+        sources = _detect(values, good, sky, sources, options)
     return sources
 
 
@@ -175,26 +179,28 @@ def _detect(
     good: Mask,
     sky: FloatArray,
     known: Mask,
-    tiers: tuple[Tier, ...],
+    options: MaskOptions,
 ) -> Mask:
     """Find the sources of every tier above a given sky, from small to large."""
     above = values - sky
     above *= good
     found = np.zeros(good.shape, bool)
-    fine = [tier for tier in tiers if tier.kernel < BIN * 0.6]
-    most = MOST_NOISE * _neighbour_noise(above, good & ~known)
+    fine = [tier for tier in options.tiers if tier.kernel < BIN * 0.6]
+    most = options.most_noise * _neighbour_noise(above, good & ~known)
     for tier in fine:
         smooth = smoothed(above, gaussian_taps(tier.kernel))
         limits = (0.0, most * _white(tier.kernel, tier.angle))
         hit = _above(smooth, good & ~known, tier.threshold, limits=limits)
         found |= grown(hit, tier.grow)
-    rest = [tier for tier in tiers if tier not in fine]
-    coarse = _detect_coarse(above, good & ~found, good & ~known & ~found, rest)
+    rest = [tier for tier in options.tiers if tier not in fine]
+    coarse = _detect_coarse(
+        above, good & ~found, good & ~known & ~found, rest, options.most_noise
+    )
     return found | enlarged(coarse, good.shape)
 
 
 def _detect_coarse(
-    above: FloatArray, good: Mask, quiet: Mask, tiers: list[Tier]
+    above: FloatArray, good: Mask, quiet: Mask, tiers: list[Tier], most_noise: float
 ) -> Mask:
     """Find the sources of the larger tiers, on the binned image.
 
@@ -205,7 +211,7 @@ def _detect_coarse(
     calm = binned(above, quiet)[1] > BIN
     found = np.zeros(means.shape, bool)
     noise = _lower_scatter(means[calm]) if calm.any() else 0.0
-    most = MOST_NOISE * _neighbour_noise(means, calm)
+    most = most_noise * _neighbour_noise(means, calm)
     noise = min(noise, most)
     for tier in sorted(tiers, key=lambda tier: tier.kernel):
         weight = np.where(found, 0, counts / BIN**2).astype(np.float32)

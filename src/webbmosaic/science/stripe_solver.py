@@ -6,7 +6,7 @@ Everything here is in units of the white noise of a pixel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -21,7 +21,7 @@ from webbmosaic.science.readout_noise import (
     stream_image,
 )
 from webbmosaic.science.slow_sky import slow_sky
-from webbmosaic.science.sources import Mask, MaskOptions, source_mask
+from webbmosaic.science.sources import DEEP, Mask, MaskOptions, source_mask
 from webbmosaic.science.stripe_lines import (
     LineLevels,
     Lines,
@@ -44,6 +44,9 @@ TILTED_PARTS = 3
 LIGHT_ROWS = 15
 """Rows over which a frame full of light is taken as smooth."""
 
+
+STRIPE_MASK = replace(DEEP, most_noise=6.0)
+"""Stripes that are not yet corrected stay below the limit of the noise."""
 
 Region = tuple[slice, slice]
 
@@ -84,7 +87,7 @@ class StripeOptions:
     significance: float = 5.0
     sweeps: tuple[int, ...] = (1, 1, 2)
     clip: float = 3.5
-    mask: MaskOptions = field(default_factory=MaskOptions)
+    mask: MaskOptions = STRIPE_MASK
     regions: tuple[Region, ...] = ()
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from webbmosaic.science.arrays import BoolArray, FloatArray
-from webbmosaic.science.sources import source_mask
+from webbmosaic.science.sources import DEEP, source_mask
 from webbmosaic.science.wisp_frames import (
     BIN,
     Blocks,
@@ -212,7 +212,7 @@ def _cleaned(
     """
     data, good = frame
     rest = data - wisp
-    free = good & ~_with_wings(source_mask(rest, good))
+    free = good & ~_with_wings(source_mask(rest, good, options=DEEP))
     sky = free & dark if (free & dark).any() else free
     level = np.median(rest[sky]) if sky.any() else np.float32(0)
     rest = np.where(good, rest - level, 0).astype(np.float32)
