@@ -142,7 +142,7 @@ def _row_sums(data, weight, first, width, top, bottom):  # type: ignore[no-untyp
 
 
 def row_noise(
-    data: FloatArray, weight: FloatArray, readout: Readout, *, iterations: int = 30
+    data: FloatArray, weight: FloatArray, readout: Readout, *, iterations: int = 12
 ) -> tuple[FloatArray, float]:
     """
     Estimate the level of each row of each output.

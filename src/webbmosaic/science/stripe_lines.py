@@ -321,31 +321,43 @@ def _smooth_removed(top: Floats, bottom: Floats, size: int) -> Floats:
 def _covariance(top: Floats, bottom: Floats, reach: int) -> tuple[Floats, float]:
     """Covariance of lines up to ``reach`` apart, and the significance of the first."""
     reach = min(reach, top.shape[1])
-    covariance = np.zeros(reach)
-    for lag in range(reach):
-        stop = top.shape[1] - lag
-        pairs = np.sum(_products(bottom[:, :stop], bottom[:, lag:]))
-        together = np.sum(_products(top[:, :stop], top[:, lag:]))
-        covariance[lag] = together / max(pairs, 1e-30)
+    pairs, together = _lagged(bottom, reach), _lagged(top, reach)
+    covariance = together / np.maximum(pairs, 1e-30)
     seen = bottom > MINIMUM_SEEN
-    number = _products(bottom, bottom)
+    number = _products(bottom)
     enough = np.count_nonzero(number > MINIMUM_SEEN**2) >= MINIMUM_LINES
     if not (enough and seen.any()):
         return np.zeros(reach), 0.0
     # Each pair is counted twice in the products, hence the factor of 2.
     noise = (1.4826 * np.median(np.abs(top[seen]) / np.sqrt(bottom[seen]))) ** 2
     scatter = noise * np.sqrt(2 * np.sum(number))
-    return covariance, float(np.sum(_products(top, top)) / max(scatter, 1e-30))
+    return covariance, float(np.sum(_products(top)) / max(scatter, 1e-30))
 
 
-def _products(first: Floats, second: Floats) -> Floats:
-    """Products of the parts of each line, but not of the same nor of neighbours."""
-    near = second.copy()
-    near[1:] += second[:-1]
-    near[:-1] += second[1:]
-    return np.asarray(
-        first.sum(axis=0) * second.sum(axis=0) - np.sum(first * near, axis=0)
+def _lagged(parts: Floats, reach: int) -> Floats:
+    """Sum over lines of the products of far parts of lines up to ``reach`` apart."""
+    whole, near = parts.sum(axis=0), _near(parts)
+    count = whole.size
+    return np.array(
+        [
+            whole[: count - lag] @ whole[lag:]
+            - np.einsum("bl,bl->", parts[:, : count - lag], near[:, lag:])
+            for lag in range(reach)
+        ]
     )
+
+
+def _products(parts: Floats) -> Floats:
+    """Products of the parts of each line, but not of the same nor of neighbours."""
+    return np.asarray(parts.sum(axis=0) ** 2 - np.sum(parts * _near(parts), axis=0))
+
+
+def _near(parts: Floats) -> Floats:
+    """Sum each part of the lines and its neighbours."""
+    near = parts.copy()
+    near[1:] += parts[:-1]
+    near[:-1] += parts[1:]
+    return near
 
 
 def _posterior(

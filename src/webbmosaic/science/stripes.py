@@ -47,6 +47,8 @@ MIRI_REGIONS: tuple[Region, ...] = (
 
 WORSE = 1.02
 """Growth of the differences of neighbours from which on a pattern does harm."""
+HIDDEN = 0.8
+"""Share of a frame full of light that its clusters may hide, after all."""
 SAMPLE = np.s_[::3]
 """Rows whose scatter stands for the frame's: numbers to look at cost time, too."""
 
@@ -73,7 +75,8 @@ class StripeFit:
     numbers : dict of str to float
         What a record of the correction should hold.
     accepted : bool
-        Whether the pattern makes the frame smoother. If not, it is zero.
+        Whether there was enough to measure stripes on, and the pattern does no harm. If
+        not, it is zero.
     """
 
     pattern: FloatArray
@@ -140,7 +143,9 @@ def fit_stripes(
     with threadpool_limits(1, "blas"):
         frame = prepare(data, usable, variance, readout, options)
         frame, state, mask = solve(frame, sources)
-        return _checked(_result(frame, state, mask), data, frame.good)
+        fit = _result(frame, state, mask)
+    hidden = frame.full_of_light and mask.mean() > HIDDEN
+    return _refused(fit) if hidden or _does_harm(fit.pattern, data, frame.good) else fit
 
 
 def _result(frame: Frame, state: State, mask: Mask) -> StripeFit:
@@ -187,26 +192,31 @@ def _result(frame: Frame, state: State, mask: Mask) -> StripeFit:
     )
 
 
-def _checked(fit: StripeFit, data: FloatArray, good: Mask) -> StripeFit:
-    """Drop a pattern that would make neighbours differ more than they do."""
+def _does_harm(pattern: FloatArray, data: FloatArray, good: Mask) -> bool:
+    """Whether neighbours would differ more than they do."""
     step = max(1, data.size // 500_000)
-    for image, pattern, known in (
-        (data[::step], fit.pattern[::step], good[::step]),
-        (data.T[::step], fit.pattern.T[::step], good.T[::step]),
+    for image, stripes, known in (
+        (data[::step], pattern[::step], good[::step]),
+        (data.T[::step], pattern.T[::step], good.T[::step]),
     ):
         noise = neighbour_scatter(image, known)
-        if neighbour_scatter(image - pattern, known) > WORSE * noise > 0:
-            nothing = np.zeros_like(fit.pattern)
-            return replace(
-                fit,
-                pattern=nothing,
-                families=dict.fromkeys(fit.families, nothing),
-                variance=nothing,
-                rms_after=fit.rms_before,
-                numbers=fit.numbers | {"rms_after": fit.rms_before},
-                accepted=False,
-            )
-    return fit
+        if neighbour_scatter(image - stripes, known) > WORSE * noise > 0:
+            return True
+    return False
+
+
+def _refused(fit: StripeFit) -> StripeFit:
+    """Leave the frame as it is."""
+    nothing = np.zeros_like(fit.pattern)
+    return replace(
+        fit,
+        pattern=nothing,
+        families=dict.fromkeys(fit.families, nothing),
+        variance=nothing,
+        rms_after=fit.rms_before,
+        numbers=fit.numbers | {"rms_after": fit.rms_before},
+        accepted=False,
+    )
 
 
 def _scatter(values: FloatArray) -> float:
