@@ -144,6 +144,20 @@ def test_pedestal_and_gradients_stay():
     assert abs(np.polyfit(x[0], (fit.pattern - plain.pattern).mean(0), 1)[0]) < 0.12
 
 
+@pytest.mark.parametrize(("across", "drift"), [(0.0, True), (0.2, False)])
+def test_a_steep_rise_is_drift_and_a_slanted_one_sky(across, drift):
+    wave = np.sqrt(2) * np.cos(np.pi * (np.arange(SIZE) + 0.5) / SIZE)
+    noise = readout_noise(21)
+    rise = (noise.mean(axis=1) * wave).mean()
+    steep = ((0.25 - rise) * wave[:, None] * np.ones(SIZE)).astype(np.float32)
+    slanted = (across * wave * np.ones((SIZE, 1))).astype(np.float32)
+    data = white(22) + noise + steep + slanted
+    fit = fit_stripes(data, every(data), readout=FOUR)
+    found = (fit.pattern.mean(axis=1) * wave).mean()
+    assert abs(found - (0.25 if drift else 0.0)) < 0.06
+    assert abs((fit.pattern.mean(axis=0) * wave).mean()) < 0.05
+
+
 def test_the_unit_does_not_matter():
     data = white() + readout_noise(1)
     fit = fit_stripes(data, every(data), readout=FOUR)

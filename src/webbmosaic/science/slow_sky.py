@@ -145,12 +145,17 @@ def _is_drift(rise: float, across: float, common: Floats) -> bool:
 
     The power of 1/f noise falls as the frequency rises: the slowest wave has, times
     its order, the power of the faster ones, ``common``, which start with order 2. A
-    sky that changes across the outputs has a gradient of its own and keeps it.
+    sky that changes across the outputs has a gradient of its own and keeps it. A rise
+    between 2 and 3 standard deviations is a drift if it runs along y within 11 degrees,
+    which gradients of the sky do by chance only.
     """
     order = np.arange(2, 2 + common.size)
     fast = order <= 16
     expected = float(np.mean(common[fast] ** 2 * order[fast])) if fast.any() else 0.0
-    return rise**2 < 4 * expected and across**2 < expected / 2
+    if across**2 > expected / 2:
+        return False
+    steep = (5 * across) ** 2 < rise**2
+    return rise**2 < (9 if steep else 4) * expected
 
 
 def _blocks(length: int, multiple: int) -> int:
