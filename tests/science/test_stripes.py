@@ -277,7 +277,9 @@ def test_bad_values_do_not_count():
     usable = np.random.default_rng(2).random(data.shape) > 0.02
     hot = fit_stripes(np.where(usable, data, 1e5), usable, readout=FOUR)
     lost = fit_stripes(np.where(usable, data, np.nan), usable, readout=FOUR)
+    endless = fit_stripes(np.where(usable, data, np.inf), usable, readout=FOUR)
     np.testing.assert_array_equal(hot.pattern, lost.pattern)
+    np.testing.assert_array_equal(endless.pattern, lost.pattern)
 
 
 def test_a_given_mask_is_used():

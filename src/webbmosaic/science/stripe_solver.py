@@ -200,8 +200,9 @@ def neighbour_scatter(data: FloatArray, good: Mask) -> float:
         Robust standard deviation, unit of ``data``.
     """
     rows = np.s_[:: max(1, data.size // 500_000)]
-    data, good = data[rows], good[rows]
-    differences = np.abs(np.diff(data, axis=1))[good[:, 1:] & good[:, :-1]]
+    good = good[rows]
+    values = np.where(good, data[rows], 0)
+    differences = np.abs(np.diff(values, axis=1))[good[:, 1:] & good[:, :-1]]
     if not differences.size:
         return 0.0
     return float(1.4826 * np.median(differences) / np.sqrt(2))
