@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from webbmosaic.cli.options import Overrides, all_of
+from webbmosaic.cli.options import Overrides, all_of, meant
 from webbmosaic.errors import UsageError
 
 __all__ = ["cleaning_options", "cleaning_overrides"]
@@ -75,11 +75,7 @@ def cleaning_overrides(given: dict[str, Any]) -> Overrides:
     overrides : dict
         ``{section: {key: value}}``.
     """
-    overrides: Overrides = {}
-    for option, (section, key) in _KEYS.items():
-        if given.get(option):
-            path = str(given[option].resolve())
-            overrides.setdefault(section, {})[key] = path
+    overrides = meant(given, _KEYS)
     if given.get("angles"):
         overrides.setdefault("stripes", {})["angles"] = _angles(
             ",".join(given["angles"])

@@ -15,6 +15,7 @@ __all__ = [
     "all_of",
     "dry_run",
     "job_options",
+    "meant",
     "merged",
     "read_all_settings",
     "settings_options",
@@ -81,6 +82,31 @@ def all_of(*options: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
 settings_options = all_of(_settings_file, _assignments)
 #: ``work, processes, redo, dry_run``
 job_options = all_of(work_dir, _processes, _redo, dry_run)
+
+
+def meant(given: dict[str, Any], keys: dict[str, tuple[str, str]]) -> Overrides:
+    """
+    Say which settings the options given mean.
+
+    Parameters
+    ----------
+    given : dict
+        Option -> value, as click hands them over; paths are made absolute.
+    keys : dict
+        Option -> section and key of its setting.
+
+    Returns
+    -------
+    overrides : dict
+        ``{section: {key: value}}``.
+    """
+    overrides: Overrides = {}
+    for option, (section, key) in keys.items():
+        value = given.get(option)
+        if value:
+            value = str(value.resolve()) if isinstance(value, Path) else value
+            overrides.setdefault(section, {})[key] = value
+    return overrides
 
 
 def merged(*overrides: Overrides) -> Overrides:

@@ -15,6 +15,7 @@ from webbmosaic.cli.options import (
     Overrides,
     all_of,
     job_options,
+    meant,
     merged,
     read_all_settings,
     settings_options,
@@ -106,12 +107,7 @@ _MOSAIC_KEYS = {
 
 
 def _mosaic_overrides(given: dict[str, Any]) -> Overrides:
-    overrides: Overrides = {}
-    for option, (section, key) in _MOSAIC_KEYS.items():
-        value = given.get(option)
-        if value:
-            value = str(value.resolve()) if isinstance(value, Path) else value
-            overrides.setdefault(section, {})[key] = value
+    overrides = meant(given, _MOSAIC_KEYS)
     if given.get("by_visit"):
         overrides.setdefault("grouping", {})["combine_visits"] = False
     return overrides

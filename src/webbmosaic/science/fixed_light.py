@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from webbmosaic.science.arrays import BoolArray, FloatArray
+from webbmosaic.science.smoothing import enlarged
 from webbmosaic.science.sources import DEEP, source_mask
 
 __all__ = ["FixedResiduals", "find_fixed_residuals"]
@@ -99,15 +100,15 @@ def find_fixed_residuals(
     moves = [(dy / _BIN, dx / _BIN) for dy, dx in shifts]
     count = len(moves)
     first = np.array([_residual(*read(i), None) for i in range(count)])
-    fixed = _enlarged(_smooth(_split(first, moves, _LOOSE)[0]), read(0)[0].shape)
+    fixed = enlarged(_smooth(_split(first, moves, _LOOSE)[0]), read(0)[0].shape, _BIN)
     stack = np.array([_residual(*read(i), fixed) for i in range(count)])
     median, stack = _split(stack, moves, _FIRM)
     level = _smooth(median)
     hit = _judged(level, stack, threshold)
     hit = _large(hit, min_area / _BIN**2)
     hit = ndimage.maximum_filter(hit, 2 * -(-grow // _BIN) + 1) if hit.any() else hit
-    mask = _enlarged(hit.astype(np.float32), fixed.shape) > 0.5
-    return FixedResiduals(mask, _enlarged(level, fixed.shape))
+    mask = enlarged(hit, fixed.shape, _BIN)
+    return FixedResiduals(mask, enlarged(level, fixed.shape, _BIN))
 
 
 def _split(
@@ -299,8 +300,3 @@ def _large(mask: BoolArray, area: float) -> BoolArray:
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     sizes[0] = 0
     return np.asarray((sizes >= area)[labels])
-
-
-def _enlarged(small: FloatArray, shape: tuple[int, ...]) -> FloatArray:
-    large = np.repeat(np.repeat(small, _BIN, axis=0), _BIN, axis=1)
-    return np.asarray(large[: shape[0], : shape[1]], np.float32)

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from webbmosaic.science.arrays import FloatArray, Floats
+from webbmosaic.science.smoothing import enlarged
 from webbmosaic.science.sources import Mask
 
 STEP = 8
@@ -74,8 +75,7 @@ def outskirts(sources: Mask, *, growth: float = OUTSKIRTS) -> tuple[Mask, FloatA
             shapes.append(np.exp(-beyond / (SCALE * radius)))
     grown = sources
     if growth > 0 and near.any():
-        fine = np.repeat(np.repeat(near, STEP, axis=0), STEP, axis=1)
-        grown = sources | fine[: sources.shape[0], : sources.shape[1]]
+        grown = sources | enlarged(near, sources.shape, STEP)
     return grown, _on_grid(shapes, coarse.shape)
 
 

@@ -7,6 +7,8 @@ pixels, and means of those again.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numba
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ from scipy import ndimage
 from webbmosaic.science.arrays import FloatArray
 
 Mask = npt.NDArray[np.bool_]
+_Value = TypeVar("_Value", bound=np.generic)
 
 BIN = 4
 """Pixels to a side of a bin."""
@@ -173,7 +176,9 @@ def _spread(mask, reach):  # type: ignore[no-untyped-def]
     return out
 
 
-def enlarged(coarse: Mask, shape: tuple[int, int]) -> Mask:
-    """Bring a mask of bins back to pixels."""
-    fine = np.repeat(np.repeat(coarse, BIN, axis=0), BIN, axis=1)
-    return np.asarray(fine[: shape[0], : shape[1]])
+def enlarged(
+    coarse: npt.NDArray[_Value], shape: tuple[int, ...], side: int = BIN
+) -> npt.NDArray[_Value]:
+    """Bring an image of bins, or several, back to pixels: each fills its bin."""
+    fine = np.repeat(np.repeat(coarse, side, axis=-2), side, axis=-1)
+    return np.asarray(fine[..., : shape[0], : shape[1]])

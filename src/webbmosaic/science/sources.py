@@ -37,6 +37,7 @@ __all__ = [
     "MaskOptions",
     "Tier",
     "local_background",
+    "neighbour_noise",
     "source_mask",
 ]
 
@@ -186,7 +187,7 @@ def _detect(
     above *= good
     found = np.zeros(good.shape, bool)
     fine = [tier for tier in options.tiers if tier.kernel < BIN * 0.6]
-    most = options.most_noise * _neighbour_noise(above, good & ~known)
+    most = _most(above, good & ~known, options.most_noise)
     for tier in fine:
         smooth = smoothed(above, gaussian_taps(tier.kernel))
         limits = (0.0, most * _white(tier.kernel, tier.angle))
@@ -211,7 +212,7 @@ def _detect_coarse(
     calm = binned(above, quiet)[1] > BIN
     found = np.zeros(means.shape, bool)
     noise = _lower_scatter(means[calm]) if calm.any() else 0.0
-    most = most_noise * _neighbour_noise(means, calm)
+    most = _most(means, calm, most_noise)
     noise = min(noise, most)
     for tier in sorted(tiers, key=lambda tier: tier.kernel):
         weight = np.where(found, 0, counts / BIN**2).astype(np.float32)
@@ -230,14 +231,36 @@ def _detect_coarse(
     return found
 
 
-def _neighbour_noise(image: FloatArray, quiet: Mask) -> float:
-    """Noise by the differences of neighbours, which diffuse light hardly changes."""
-    step = max(1, image.shape[0] // 256)
-    pairs = quiet[::step, 1:] & quiet[::step, :-1]
-    if not pairs.any():
+def _most(image: FloatArray, quiet: Mask, most_noise: float) -> float:
+    """Noise beyond which it is light, if there is a limit."""
+    if np.isinf(most_noise):
+        return np.inf
+    return most_noise * neighbour_noise(image, quiet)
+
+
+def neighbour_noise(data: FloatArray, good: Mask) -> float:
+    """
+    Measure the white noise of a pixel by the differences of neighbours along the rows.
+
+    Parameters
+    ----------
+    data : 2-D float `~numpy.ndarray`, shape (ny, nx)
+        An image, any unit.
+    good : 2-D bool `~numpy.ndarray`, shape (ny, nx)
+        Pixels to use.
+
+    Returns
+    -------
+    noise : float
+        Robust standard deviation, unit of ``data``.
+    """
+    rows = np.s_[:: max(1, data.size // 500_000)]
+    good = good[rows]
+    values = np.where(good, data[rows], 0)
+    differences = np.abs(np.diff(values, axis=1))[good[:, 1:] & good[:, :-1]]
+    if not differences.size:
         return 0.0
-    differences = np.diff(image[::step], axis=1)[pairs]
-    return float(_MAD_TO_SIGMA * np.median(np.abs(differences)) / np.sqrt(2))
+    return float(_MAD_TO_SIGMA * np.median(differences) / np.sqrt(2))
 
 
 def _above(

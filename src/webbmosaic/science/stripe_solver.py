@@ -21,7 +21,13 @@ from webbmosaic.science.readout_noise import (
     stream_image,
 )
 from webbmosaic.science.slow_sky import slow_sky
-from webbmosaic.science.sources import DEEP, Mask, MaskOptions, source_mask
+from webbmosaic.science.sources import (
+    DEEP,
+    Mask,
+    MaskOptions,
+    neighbour_noise,
+    source_mask,
+)
 from webbmosaic.science.stripe_lines import (
     LineLevels,
     Lines,
@@ -148,7 +154,7 @@ def prepare(
     if np.count_nonzero(good) < MINIMUM_PIXELS:
         msg = f"only {np.count_nonzero(good)} pixels of the frame are usable"
         raise ValueError(msg)
-    noise = neighbour_scatter(data, good) or float(np.std(data[good])) or 1.0
+    noise = neighbour_noise(data, good) or float(np.std(data[good])) or 1.0
     level = np.median(data[good][:: max(1, data.size // 500_000)])
     values = np.where(good, (data - level) / noise, 0).astype(np.float32)
     quality = _quality(good, variance)
@@ -181,31 +187,6 @@ def _families(shape: tuple[int, int], options: StripeOptions) -> dict[str, Lines
     for angle in options.angles:
         families[angle_name(angle)] = make_lines(shape, angle, parts=TILTED_PARTS)
     return families
-
-
-def neighbour_scatter(data: FloatArray, good: Mask) -> float:
-    """
-    Measure the white noise of a pixel by the differences of neighbours along the rows.
-
-    Parameters
-    ----------
-    data : 2-D float `~numpy.ndarray`, shape (ny, nx)
-        An image, any unit.
-    good : 2-D bool `~numpy.ndarray`, shape (ny, nx)
-        Pixels to use.
-
-    Returns
-    -------
-    noise : float
-        Robust standard deviation, unit of ``data``.
-    """
-    rows = np.s_[:: max(1, data.size // 500_000)]
-    good = good[rows]
-    values = np.where(good, data[rows], 0)
-    differences = np.abs(np.diff(values, axis=1))[good[:, 1:] & good[:, :-1]]
-    if not differences.size:
-        return 0.0
-    return float(1.4826 * np.median(differences) / np.sqrt(2))
 
 
 def solve(frame: Frame, sources: Mask | None) -> tuple[Frame, State, Mask]:

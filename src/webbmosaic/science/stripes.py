@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from webbmosaic.science.arrays import FloatArray
 from webbmosaic.science.readout_noise import Readout, make_readout, stream_image
-from webbmosaic.science.sources import Mask
+from webbmosaic.science.sources import Mask, neighbour_noise
 from webbmosaic.science.stripe_lines import line_image
 from webbmosaic.science.stripe_solver import (
     COLUMNS,
@@ -28,7 +28,6 @@ from webbmosaic.science.stripe_solver import (
     State,
     StripeOptions,
     angle_name,
-    neighbour_scatter,
     prepare,
     solve,
 )
@@ -199,8 +198,8 @@ def _does_harm(pattern: FloatArray, data: FloatArray, good: Mask) -> bool:
         (data[::step], pattern[::step], good[::step]),
         (data.T[::step], pattern.T[::step], good.T[::step]),
     ):
-        noise = neighbour_scatter(image, known)
-        if neighbour_scatter(image - stripes, known) > WORSE * noise > 0:
+        noise = neighbour_noise(image, known)
+        if neighbour_noise(image - stripes, known) > WORSE * noise > 0:
             return True
     return False
 

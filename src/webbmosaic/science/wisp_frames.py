@@ -17,7 +17,6 @@ __all__ = [
     "Blocks",
     "bin_frame",
     "compact_sources",
-    "enlarged",
     "extended_sources",
     "halve",
     "leaked",
@@ -170,11 +169,6 @@ def halve(blocks: Blocks) -> Blocks:
     binned = [_block_sums(t * blocks.weight, 2) / some for t in blocks.templates]
     data = _block_sums(blocks.data * blocks.weight, 2) / some
     return Blocks(data.astype(np.float32), weight, np.asarray(binned, np.float32))
-
-
-def enlarged(image: FloatArray) -> FloatArray:
-    """Give each of four blocks the value of the one that they came from."""
-    return np.repeat(np.repeat(image, 2, axis=0), 2, axis=1)
 
 
 def leaked(light: FloatArray, side: int) -> FloatArray:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from webbmosaic.science.arrays import FloatArray
+from webbmosaic.science.smoothing import enlarged
 
 __all__ = ["CELL", "PIECES", "Layout"]
 
@@ -118,8 +119,7 @@ class Layout:
 
     def enlarged(self, cells: FloatArray) -> FloatArray:
         """Repeat the values of cells over their blocks."""
-        large = np.repeat(np.repeat(cells, CELL, axis=-2), CELL, axis=-1)
-        return np.asarray(large[..., : self.columns, : self.rows])
+        return enlarged(cells, (self.columns, self.rows), CELL)
 
     def _zeros(self, count: int) -> tuple[FloatArray, FloatArray]:
         sums = np.zeros((count, self.parts[-1].stop), np.float32)

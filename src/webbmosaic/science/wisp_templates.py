@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from webbmosaic.science.arrays import BoolArray, FloatArray
-from webbmosaic.science.sources import DEEP, source_mask
+from webbmosaic.science.sources import DEEP, neighbour_noise, source_mask
 from webbmosaic.science.wisp_frames import (
     BIN,
     Blocks,
@@ -251,12 +251,8 @@ def _stripes(rest: FloatArray, free: BoolArray, outputs: int) -> FloatArray:
 
 
 def _scatter(image: FloatArray, good: BoolArray) -> float:
-    """Robust scatter between neighbours: of the white noise alone."""
-    both = good[:, 1:] & good[:, :-1]
-    apart = np.abs(np.diff(image, axis=1)[both])
-    step = max(1, apart.size // 200_000)
-    noise = float(np.median(apart[::step])) if apart.size else 0.0
-    return max(_MAD_TO_SIGMA * noise / 2**0.5, float(np.finfo(np.float32).tiny))
+    """Robust scatter between neighbours, of the white noise alone; never 0."""
+    return max(neighbour_noise(image, good), float(np.finfo(np.float32).tiny))
 
 
 def _enlarged(small: FloatArray, factor: int, shape: tuple[int, int]) -> FloatArray:

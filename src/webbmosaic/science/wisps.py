@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from webbmosaic.science.arrays import BoolArray, FloatArray
+from webbmosaic.science.smoothing import enlarged
 from webbmosaic.science.wisp_frames import (
     BIN,
     Blocks,
     bin_frame,
     compact_sources,
-    enlarged,
     extended_sources,
     halve,
     leaked,
@@ -205,7 +205,8 @@ def _whitened(fine: Blocks, outputs: int, degree: int) -> Whitened:
             left = _sum(np.append(-found, 1), white.left)
             masked = extended_sources(left * np.sqrt(full), full > 0)
             blocks = replace(blocks, weight=np.where(masked, 0, full))
-        rest = enlarged(_sum(np.append(-found, 1), white.images) - left)
+        rest = _sum(np.append(-found, 1), white.images) - left
+        rest = enlarged(rest, fine.data.shape, 2)
     terms = _background(whole, blocks, found, degree)
     return whiten(Problem(blocks, terms, _noise(blocks, found, outputs)))
 

@@ -188,7 +188,7 @@ def wisps(model: Any, settings: Settings) -> dict[str, Any] | None:
         model.data,
         model.err,
         templates,
-        usable=np.isfinite(model.data) & ((model.dq & DO_NOT_USE) == 0),
+        usable=usable_pixels(model),
         outputs=4 if model.data.shape[1] == 2048 else 1,
         min_significance=wanted.min_significance,
     )
