@@ -172,8 +172,7 @@ def _fluxes(frame: dict[str, Any], wrong: np.ndarray) -> dict[str, float]:
 
 def by_webbmosaic(frame: dict[str, Any]) -> np.ndarray:
     """All four families of stripes, as in stage 1."""
-    from webbmosaic.science.readout_noise import make_readout
-    from webbmosaic.science.stripes import StripeOptions, fit_stripes
+    from webbmosaic.science.frame import StripeOptions, fit_stripes, make_readout
 
     return fit_stripes(
         frame["data"],

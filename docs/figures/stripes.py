@@ -11,8 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from webbmosaic.science.readout_noise import make_readout
-from webbmosaic.science.stripes import StripeOptions, fit_stripes
+from webbmosaic.science.frame import StripeOptions, fit_stripes, make_readout
 from webbmosaic.simulate.effects import Streams
 from webbmosaic.simulate.rates import RateLevels, make_rate
 

@@ -10,13 +10,14 @@ import numpy as np
 from webbmosaic.errors import InputError
 from webbmosaic.files.models import add_history
 from webbmosaic.files.products import atomic
-from webbmosaic.science.readout_noise import Readout, make_readout
-from webbmosaic.science.stripe_angles import find_angles
-from webbmosaic.science.stripes import (
+from webbmosaic.science.frame import (
     MIRI_REGIONS,
+    Readout,
     StripeFit,
     StripeOptions,
+    find_angles,
     fit_stripes,
+    make_readout,
 )
 from webbmosaic.settings import Settings
 from webbmosaic.stages.pipeline import call
@@ -64,7 +65,6 @@ def stripes(model: Any, settings: Settings) -> dict[str, Any] | None:
         readout=readout,
         options=StripeOptions(
             rows=wanted.rows,
-            stream=wanted.rows and not miri,  # MIRI's outputs are interleaved
             columns=wanted.columns,
             angles=angles,
             regions=regions,

@@ -1,10 +1,7 @@
 """
 Stripes: 1/f noise of the readout, offsets of columns, tilted lines of stray light.
 
-The frame is described as smooth sky + readout noise + column offsets + tilted lines +
-white noise, over the pixels without sources. All parts are solved together by
-back-fitting; each is shrunk towards zero by the variance that it shows itself
-(empirical Bayes), and the source mask is made anew as the stripes go.
+One use of the model of a frame: the stripes are subtracted, the smooth light stays.
 """
 
 from __future__ import annotations
@@ -12,27 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
 from threadpoolctl import threadpool_limits
 
 from webbmosaic.science.arrays import FloatArray
-from webbmosaic.science.readout_noise import Readout, make_readout, stream_image
-from webbmosaic.science.sources import Mask, neighbour_noise
-from webbmosaic.science.stripe_lines import line_image
-from webbmosaic.science.stripe_solver import (
+from webbmosaic.science.frame.fit import (
     COLUMNS,
-    LIGHT_ROWS,
-    MINIMUM_PIXELS,
-    Frame,
-    Region,
-    State,
+    Parts,
     StripeOptions,
     angle_name,
-    prepare,
-    solve,
+    families,
+    take_apart,
 )
+from webbmosaic.science.frame.model import Levels
+from webbmosaic.science.frame.passes import STEP
+from webbmosaic.science.frame.readout import Readout, make_readout
+from webbmosaic.science.sources import Mask, neighbour_noise
 
-__all__ = ["MIRI_REGIONS", "StripeFit", "StripeOptions", "angle_name", "fit_stripes"]
+Region = tuple[slice, slice]
 
 MIRI_REGIONS: tuple[Region, ...] = (
     (slice(0, 1024), slice(356, 1032)),  # imager
@@ -46,8 +39,8 @@ MIRI_REGIONS: tuple[Region, ...] = (
 
 WORSE = 1.02
 """Growth of the differences of neighbours from which on a pattern does harm."""
-HIDDEN = 0.8
-"""Share of a frame full of light that its clusters may hide, after all."""
+MINIMUM_PIXELS = 64
+"""Usable pixels without which there is no fit."""
 SAMPLE = np.s_[::3]
 """Rows whose scatter stands for the frame's: numbers to look at cost time, too."""
 
@@ -128,9 +121,9 @@ def fit_stripes(
 
     Notes
     -----
-    Pedestal and plane gradients, and smooth sky that does not look like readout noise,
-    stay. A tilted family is subtracted only if it passes the test of `line_levels`. In
-    a frame full of light only stripes narrower than some rows can be told from it.
+    The smooth light stays. A tilted family counts as far as it is significant. Where
+    sources cover most of the frame, only stripes narrower than some rows can be told
+    from their light.
     """
     options = options or StripeOptions()
     readout = readout or make_readout(data.shape)
@@ -138,57 +131,145 @@ def fit_stripes(
         return _by_region(data, usable, variance, sources, readout, options)
     if readout.transposed:
         return _transposed(data, usable, variance, sources, readout, options)
-    # For matrices of a few hundred terms, threads cost more than they bring.
+    good, values, quality, noise = prepared(data, usable, variance)
+    lines = families(data.shape, options)
+    # For matrices of some hundred terms, threads cost more than they bring.
     with threadpool_limits(1, "blas"):
-        frame = prepare(data, usable, variance, readout, options)
-        frame, state, mask = solve(frame, sources)
-        fit = _result(frame, state, mask)
-    hidden = frame.full_of_light and mask.mean() > HIDDEN
-    return _refused(fit) if hidden or _does_harm(fit.pattern, data, frame.good) else fit
+        parts = take_apart(
+            values, quality, readout, list(lines.values()), options, sources=sources
+        )
+    fit = _result(parts, list(lines), noise, good)
+    return _refused(fit) if _does_harm(fit.pattern, data, good) else fit
 
 
-def _result(frame: Frame, state: State, mask: Mask) -> StripeFit:
+def prepared(
+    data: FloatArray, usable: Mask, variance: FloatArray | None
+) -> tuple[Mask, FloatArray, FloatArray, float]:
+    """
+    Bring a frame to units of its white noise.
+
+    Parameters
+    ----------
+    data, usable, variance
+        As for `fit_stripes`.
+
+    Returns
+    -------
+    good : 2-D bool `~numpy.ndarray`, shape (ny, nx)
+        Pixels that are usable and finite.
+    values, quality : 2-D float32 `~numpy.ndarray`, shape (ny, nx)
+        The frame about its median, and weights up to 1; both 0 where not good.
+    noise : float
+        White noise of a pixel, unit of ``data``.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or too few pixels are usable.
+    """
+    if data.ndim != 2 or data.shape != usable.shape:
+        msg = f"data {data.shape} and usable pixels {usable.shape} differ in shape"
+        raise ValueError(msg)
+    good = usable & np.isfinite(data)
+    if np.count_nonzero(good) < MINIMUM_PIXELS:
+        msg = f"only {np.count_nonzero(good)} pixels of the frame are usable"
+        raise ValueError(msg)
+    noise = neighbour_noise(data, good) or float(np.std(data[good])) or 1.0
+    level = np.median(data[good][:: max(1, data.size // 500_000)])
+    values = np.where(good, (data - level) / noise, 0).astype(np.float32)
+    return good, values, _quality(good, variance), noise
+
+
+def _quality(good: Mask, variance: FloatArray | None) -> FloatArray:
+    """
+    Weight of each pixel: less than 1 for those clearly noisier than most.
+
+    Photon noise is estimated from the counts themselves. Weights that followed it
+    closely would prefer pixels that are low by chance.
+    """
+    quality = good.astype(np.float32)
+    if variance is None:
+        return quality
+    known = good & np.isfinite(variance) & (variance > 0)
+    if known.any():
+        limit = 2 * np.median(variance[known])
+        noisy = known & (variance > limit)
+        quality[noisy] = limit / variance[noisy]
+    return quality
+
+
+def _result(parts: Parts, names: list[str], noise: float, good: Mask) -> StripeFit:
     """Bring the solution back to the unit of the data."""
-    shape = frame.values.shape
-    families = {}
-    if frame.options.rows:
-        families["readout"] = stream_image(shape, state.streams, frame.readout)
-    variance = np.full(shape, state.error, np.float32)
-    for name, lines in frame.lines.items():
-        families[name] = line_image(shape, state.levels[name].profile, lines)
-        variance += line_image(shape, state.levels[name].error, lines)
-    for image in families.values():
-        if frame.full_of_light:  # wider stripes were not measured
-            image -= uniform_filter1d(image, 2 * LIGHT_ROWS + 1, axis=0)
+    noise *= parts.noise
+    images = _images(parts, names)
+    variance = parts.model.image(_errors(parts))
+    for image in images.values():
         image -= image.mean(dtype=np.float64)
-        image *= frame.noise
-    variance *= frame.noise**2
-    pattern = np.zeros(shape, np.float32)
-    for image in families.values():
+        image *= noise
+    variance *= noise**2
+    pattern = np.zeros(good.shape, np.float32)
+    for image in images.values():
         pattern += image
-    used = (frame.good & ~mask)[SAMPLE]
-    left = frame.noise * (state.residual[SAMPLE] + state.sky[SAMPLE])
+    used = (good & ~parts.sources)[SAMPLE]
+    left = noise * parts.cleaned[SAMPLE]
     before = _scatter((left + pattern[SAMPLE])[used])
     after = _scatter(left[used])
     significance = {
-        name: level.significance
-        for name, level in state.levels.items()
+        name: found
+        for name, found in zip(names, parts.significance, strict=True)
         if name != COLUMNS
     }
     numbers = {
         "rms_before": before,
         "rms_after": after,
-        "noise": frame.noise,
-        "masked_fraction": float(mask.mean()),
+        "noise": noise,
+        "masked_fraction": float(parts.sources.mean()),
         "mean_error": float(np.sqrt(variance.mean(dtype=np.float64))),
     }
     numbers |= {
-        f"rms_{name}": _scatter(image[SAMPLE]) for name, image in families.items()
+        f"rms_{name}": _scatter(image[SAMPLE]) for name, image in images.items()
     }
     numbers |= {f"significance_{name}": z for name, z in significance.items()}
     return StripeFit(
-        pattern, families, variance, mask, before, after, significance, numbers
+        *(pattern, images, variance, parts.sources, before, after),
+        *(significance, numbers),
     )
+
+
+def _images(parts: Parts, names: list[str]) -> dict[str, FloatArray]:
+    """Paint each family by itself."""
+    nothing, levels = parts.model.zero(), parts.levels
+    images = {"readout": parts.model.image(replace(nothing, series=levels.series))}
+    for f, name in enumerate(names):
+        lines = np.zeros_like(levels.lines)
+        lines[f] = levels.lines[f]
+        images[name] = parts.model.image(replace(nothing, lines=lines))
+    return images
+
+
+def _errors(parts: Parts) -> Levels:
+    """
+    Variance of the levels' errors.
+
+    For a mode of power P seen with weight w it is P / (1 + w P): that of the Wiener
+    filter, with the weight that there is behind a step of an output on the mean, and
+    behind each line.
+    """
+    model, powers, bottom = parts.model, parts.powers, parts.bottom
+    errors = model.zero()
+    seen = float(bottom.series.sum(dtype=np.float64))
+    seen /= len(powers.series) * model.shape[0] * model.stride
+    series = powers.series[:, 1:]
+    error = np.mean(series / (1 + seen * series))
+    # What changes within a step is not followed: 1/f noise has ln(STEP) times the last
+    # mode of it.
+    errors.series[:] = error + np.mean(series[:, -1]) * np.log(STEP)
+    for f, (lines, power) in enumerate(zip(model.families, powers.lines, strict=True)):
+        weight = bottom.lines[f, :, : lines.count].sum(axis=0)
+        some = np.geomspace(1, max(float(weight.max()), 2), 24)
+        error = np.mean(power / (1 + some[:, None] * power), axis=1)
+        errors.lines[f, :, : lines.count] = np.interp(weight, some, error)
+    return errors
 
 
 def _does_harm(pattern: FloatArray, data: FloatArray, good: Mask) -> bool:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from webbmosaic.science.arrays import FloatArray, Floats
-from webbmosaic.science.readout_noise import Readout
+from webbmosaic.science.frame.fit import StripeOptions
+from webbmosaic.science.frame.lines import make_lines
+from webbmosaic.science.frame.model import FrameModel
+from webbmosaic.science.frame.powers import WIDE, tested
+from webbmosaic.science.frame.readout import Readout, make_readout
+from webbmosaic.science.frame.stripes import fit_stripes
 from webbmosaic.science.sources import Mask
-from webbmosaic.science.stripe_lines import (
-    block_means,
-    line_levels,
-    line_significance,
-    make_lines,
-    subtract_lines,
-)
-from webbmosaic.science.stripes import StripeOptions, fit_stripes
 
 AXIS_MARGIN = 3.0
 """Degrees from the axes within which a family is rows or columns and not tilted."""
@@ -63,8 +60,9 @@ def find_angles(
     Notes
     -----
     Rows, columns and readout noise are removed first. The test is that of
-    `line_levels`, on means of blocks, at steps as fine as the blocks can tell apart;
-    what is found is refined on smaller blocks, subtracted, and the rest searched again.
+    `webbmosaic.science.frame.powers.tested`, on means of blocks, at steps as fine as
+    the blocks can tell apart; what is found is refined on smaller blocks, subtracted,
+    and the rest searched again.
     """
     options = StripeOptions()
     fit = fit_stripes(data, usable, sources=sources, readout=readout, options=options)
@@ -91,10 +89,12 @@ def _found(left: FloatArray, weight: FloatArray, limit: float) -> dict[float, fl
         if strength < limit:
             break
         found[round(angle, 3)] = round(strength, 1)
-        lines = make_lines(left.shape, angle, parts=2)
-        levels = line_levels(left, weight, lines, np.zeros(lines.count))
-        subtract_lines(left, levels.profile, lines)
-        left *= weight > 0
+        options = StripeOptions(rows=False, columns=False, angles=(angle,))
+        readout = make_readout(left.shape)
+        fit = fit_stripes(
+            left, weight > 0, sources=weight == 0, readout=readout, options=options
+        )
+        left = (left - fit.pattern) * weight
     return found
 
 
@@ -117,10 +117,19 @@ def _best(
     left: FloatArray, weight: FloatArray, angles: Floats, size: int
 ) -> tuple[float, float]:
     """The most significant of some angles, on blocks of ``size`` pixels."""
-    means, number = block_means(left, weight, size)
-    strengths = [
-        line_significance(means, number, make_lines(means.shape, float(angle)))
-        for angle in angles
-    ]
+    rows, cols = (n // size for n in left.shape)
+    blocks = (slice(rows * size), slice(cols * size))
+    shape = (rows, size, cols, size)
+    number = weight[blocks].reshape(shape).sum(axis=(1, 3))
+    means = (weight * left)[blocks].reshape(shape).sum(axis=(1, 3))
+    means /= np.maximum(number, np.float32(1e-6))
+    strengths = []
+    for angle in angles:
+        lines = make_lines((rows, cols), float(angle))
+        model = FrameModel((rows, cols), make_readout((rows, cols)), [lines], size)
+        nothing = model.zero()
+        top = model.sums(means, number, nothing).lines[0].astype(np.float64)
+        bottom = model.sums(np.ones_like(means), number, nothing).lines[0]
+        strengths.append(tested(top, bottom.astype(np.float64), WIDE // size)[1])
     best = int(np.argmax(strengths))
     return float(angles[best]), strengths[best]
