@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import os
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from webbmosaic.archives.holdings import Product
 from webbmosaic.archives.mast import product_url
-from webbmosaic.archives.part import Source, part_path, whole_fits
-from webbmosaic.archives.transfer import (
-    Policy,
-    Stopped,
-    Tick,
-    UnreachableError,
-    fetch,
-)
+from webbmosaic.archives.part import Source, Stopped, part_path, whole_fits
+from webbmosaic.archives.reading import parse_json
+from webbmosaic.archives.transfer import Policy, Tick, UnreachableError, fetch
 from webbmosaic.archives.transport import Archive
-from webbmosaic.errors import StorageError, WebbmosaicError
+from webbmosaic.errors import ArchiveError, StorageError, WebbmosaicError
 
 __all__ = ["Item", "Outcome", "Record", "download", "plan", "read_records"]
 
@@ -36,6 +33,12 @@ LAYOUT = Path("mastDownload", "JWST")
 _SPARE = 1_000_000
 #: Files in a row that found no archive, after which it is taken to be down.
 _DOWN = 8
+#: Seconds that streams have to put away what they hold when the user stops them.
+_GRACE = 1.0
+#: Reasons to fetch a file that its looks alone may refute.
+_WITHOUT_RECORD = ("missing", "another size", "not whole")
+#: What no other file will find different.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -147,9 +150,15 @@ def plan(
 def _complaint(target: Path, product: Product, record: Record | None) -> str:
     """Say what is wrong with the file that is there, if anything."""
     try:
-        status = target.stat()
+        return _difference(target, product, record)
     except FileNotFoundError:
         return "missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
+def _difference(target: Path, product: Product, record: Record | None) -> str:
+    status = target.stat()
     if product.size is not None and status.st_size != product.size:
         return "another size"
     if record and (record.size, record.modified) == (
@@ -165,22 +174,20 @@ def _complaint(target: Path, product: Product, record: Record | None) -> str:
 
 
 def _digest(path: Path) -> str:
-    import hashlib
-
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _part_size(target: Path) -> int:
     try:
-        return part_path(target).stat().st_size
-    except FileNotFoundError:
+        return part_path(target).lstat().st_size
+    except OSError:
         return 0
 
 
 def read_records(folder: Path) -> dict[str, Record]:
     """
-    Read what was downloaded into a folder; a torn last line is no record.
+    Read what was downloaded into a folder.
 
     Parameters
     ----------
@@ -190,20 +197,26 @@ def read_records(folder: Path) -> dict[str, Record]:
     Returns
     -------
     records : dict
-        Path relative to ``mastDownload/JWST`` -> the newest Record.
+        Path relative to ``mastDownload/JWST`` -> the newest Record. Lines that are
+        none are passed over, and so is a journal that cannot be read: without records
+        files are looked at again, which costs time only.
     """
-    records = {}
     try:
-        lines = _journal(folder).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+        lines = _journal(folder).read_bytes().splitlines()
+    except OSError:
         return {}
-    for line in lines:
-        try:
-            record = Record(**json.loads(line))
-        except (ValueError, TypeError):
-            continue
-        records[record.path] = record
-    return records
+    records = (_record(line) for line in lines)
+    return {record.path: record for record in records if record}
+
+
+def _record(line: bytes) -> Record | None:
+    try:
+        record = Record(**parse_json(line))
+    except (ValueError, TypeError):
+        return None
+    kinds = {"path": str, "size": int, "sha256": str, "modified": int}
+    good = all(isinstance(getattr(record, k), kind) for k, kind in kinds.items())
+    return record if good else None
 
 
 def _journal(folder: Path) -> Path:
@@ -253,23 +266,33 @@ def download(
     wanted = [item for item in items if item.reason]
     _check_room(folder, sum(item.missing for item in wanted))
     work = _Work(archive, folder, policy=policy or Policy(), tick=tick)
+    others = [item for item in items if not item.reason and not item.recorded]
     outcomes = []
-    with _pool(streams, work.stop) as pool:
-        others = [item for item in items if not item.reason and not item.recorded]
-        list(pool.map(work.adopt, others))
-        futures = [pool.submit(work.run, item) for item in wanted]
-        for outcome in _outcomes(futures, work.stop):
+    try:
+        for _ in _in_threads(others, work.adopt, streams):
+            pass
+        down = 0
+        for outcome in _in_threads(wanted, work.run, streams):
+            down = down + 1 if isinstance(outcome.error, UnreachableError) else 0
+            if down >= _DOWN or _is_full(outcome.error):
+                work.stop.set()
             outcomes.append(outcome)
             if done:
                 done(outcome)
+    finally:
+        work.close()
     return outcomes
 
 
 def _check_room(folder: Path, missing: int) -> None:
     place = folder.absolute()
-    while not place.exists():
+    while not os.path.lexists(place):
         place = place.parent
-    free = shutil.disk_usage(place).free
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError as error:
+        msg = f"{place}: cannot be written ({error.strerror}). Try: --download-dir"
+        raise StorageError(msg) from error
     if missing and 1.01 * missing + _SPARE > free:
         msg = (
             f"The files need {missing / 1e9:.2f} GB and the disk has"
@@ -278,31 +301,57 @@ def _check_room(folder: Path, missing: int) -> None:
         raise StorageError(msg)
 
 
-@contextmanager
-def _pool(streams: int, stop: threading.Event) -> Iterator[ThreadPoolExecutor]:
-    """Make threads that end soon when the user has had enough."""
-    pool = ThreadPoolExecutor(streams, thread_name_prefix="download")
-    finished = False
-    try:
-        yield pool
-        finished = True
-    finally:
-        if not finished:
-            stop.set()
-        pool.shutdown(cancel_futures=stop.is_set())
+def _is_full(error: WebbmosaicError | None) -> bool:
+    """Tell a full disk from one folder or file that cannot be written."""
+    cause = error.__cause__ if isinstance(error, StorageError) else None
+    return isinstance(cause, OSError) and cause.errno in _FULL
 
 
-def _outcomes(
-    futures: list[Future[Outcome]], stop: threading.Event
+def _in_threads(
+    items: Sequence[Item], action: Callable[[Item], Outcome], streams: int
 ) -> Iterator[Outcome]:
-    """Give outcomes as they come; stop all when going on is pointless."""
-    down = 0
-    for future in as_completed(futures):
-        outcome = future.result()
-        down = down + 1 if isinstance(outcome.error, UnreachableError) else 0
-        if down >= _DOWN or isinstance(outcome.error, StorageError):
-            stop.set()
-        yield outcome
+    """
+    Give outcomes as they come.
+
+    The threads are daemons: one that waits for a silent archive holds up nobody who
+    wants to leave, and what it leaves behind is good for the next run.
+    """
+    todo: SimpleQueue[Item] = SimpleQueue()
+    outcomes: SimpleQueue[Outcome] = SimpleQueue()
+    for item in items:
+        todo.put(item)
+
+    def work() -> None:
+        while True:
+            try:
+                item = todo.get_nowait()
+            except Empty:
+                return
+            outcomes.put(_safely(action, item))
+
+    for number in range(min(streams, len(items))):
+        threading.Thread(target=work, daemon=True, name=f"download-{number}").start()
+    for _ in items:
+        yield outcomes.get()
+
+
+def _safely(action: Callable[[Item], Outcome], item: Item) -> Outcome:
+    """Make whatever goes wrong with a file the failure of that file."""
+    name = item.product.name
+    try:
+        return action(item)
+    except Stopped:
+        msg = f"{name}: not fetched, because others failed. Run again"
+        return Outcome(item, error=WebbmosaicError(msg))
+    except WebbmosaicError as error:
+        return Outcome(item, error=error)
+    except OSError as error:
+        storage = StorageError(f"{name}: {error.strerror or error}")
+        storage.__cause__ = error
+        return Outcome(item, error=storage)
+    except Exception as error:  # noqa: BLE001 - a thread's is seen by nobody
+        msg = f"{name}: {type(error).__name__}: {error}"
+        return Outcome(item, error=ArchiveError(msg))
 
 
 class _Work:
@@ -315,41 +364,53 @@ class _Work:
         self._archive = archive
         self._folder = folder
         self._policy = policy
-        self._tick = tick
+        self._tick = tick or (lambda _name, _length: None)
         self._own = threading.local()
         self._writing = threading.Lock()
+        self._busy: set[int] = set()
+        self._mute = False
+
+    def close(self) -> None:
+        """Stop the streams, and wait a little for those that hold something."""
+        self.stop.set()
+        end = time.monotonic() + _GRACE
+        while self._busy and time.monotonic() < end:
+            time.sleep(0.01)
 
     def run(self, item: Item) -> Outcome:
         """Fetch one file and note it down."""
+        if self.stop.is_set():
+            raise Stopped
+        self._busy.add(threading.get_ident())
         try:
-            if self.stop.is_set():
-                raise Stopped
-            digest = self._fetch(item)
-        except Stopped:
-            msg = f"{item.product.name}: not fetched, because others failed. Run again"
-            return Outcome(item, error=WebbmosaicError(msg))
-        except WebbmosaicError as error:
-            return Outcome(item, error=error)
-        return Outcome(item, sha256=digest)
+            return Outcome(item, sha256=self._fetch(item))
+        finally:
+            self._busy.discard(threading.get_ident())
 
-    def adopt(self, item: Item) -> None:
+    def adopt(self, item: Item) -> Outcome:
         """Note down a whole file that came here in another way."""
-        if not self.stop.is_set():
+        if not self.stop.is_set() and not self._mute:
             self._note(item.target, url="", digest=_digest(item.target))
+        return Outcome(item)
 
     def _fetch(self, item: Item) -> str:
-        if item.reason == "not whole":
-            item.target.unlink(missing_ok=True)
         url = product_url(self._archive, item.product)
-        source = Source(url, item.product.name, item.product.size)
-        digest = fetch(
-            source,
-            item.target,
-            session=self._session(),
-            policy=self._policy,
-            tick=self._tick,
-            stop=self.stop,
-        )
+        if item.reason in _WITHOUT_RECORD and not _complaint(
+            item.target, item.product, None
+        ):
+            digest = _digest(item.target)  # another process was faster
+        else:
+            if item.reason == "not whole":
+                item.target.unlink(missing_ok=True)
+            digest = fetch(
+                Source(url, item.product.name, item.product.size),
+                item.target,
+                session=self._session(),
+                policy=self._policy,
+                tick=self._tick,
+                tell=self._archive.tell,
+                stop=self.stop,
+            )
         self._note(item.target, url=url, digest=digest)
         return digest
 
@@ -361,6 +422,7 @@ class _Work:
         return self._own.session
 
     def _note(self, target: Path, *, url: str, digest: str) -> None:
+        """Write a record; without it the file is there all the same."""
         status = target.stat()
         record = Record(
             path=str(target.relative_to(self._folder / LAYOUT)),
@@ -371,5 +433,20 @@ class _Work:
             fetched=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )
         line = json.dumps(asdict(record)) + "\n"
-        with self._writing, _journal(self._folder).open("a", encoding="utf-8") as out:
-            out.write(line)
+        with self._writing:
+            try:
+                _append(_journal(self._folder), line)
+            except OSError as error:
+                if not self._mute:
+                    self._archive.tell(
+                        f"{_journal(self._folder)}: cannot be written"
+                        f" ({error.strerror}), so what is fetched is not recorded"
+                    )
+                self._mute = True
+
+
+def _append(path: Path, line: str) -> None:
+    """Add a line to a file, but not to what a link points to."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    with os.fdopen(os.open(path, flags, 0o666), "w", encoding="utf-8") as out:
+        out.write(line)
