@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +18,22 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
-from webbmosaic.archives.transport import check_address
-from webbmosaic.errors import ArchiveError, InputError
+from webbmosaic.archives.tap import ask
+from webbmosaic.archives.transport import Tell, check_address
+from webbmosaic.errors import InputError
 from webbmosaic.files.products import atomic
 
 __all__ = ["Field", "cut", "field_of", "gaia_cone", "read_catalog", "write_catalog"]
 
 GAIA_URL = "https://gea.esac.esa.int/tap-server/tap"
+#: Arcseconds a year of the fastest star there is, Barnard's (Gaia DR3: 10.39).
+_FASTEST = 10.4
+#: What is asked of Gaia, and what else where it has it.
+_GAIA = (
+    *("source_id", "ra", "dec", "ra_error", "dec_error", "pmra", "pmdec"),
+    *("phot_g_mean_mag", "ruwe"),
+)
+_GAIA_TOO = ("parallax", "radial_velocity")
 #: Gaia DR3 positions are for this Julian year (Gaia Collaboration, Vallenari+2023).
 GAIA_EPOCH = 2016.0
 
@@ -59,23 +71,52 @@ def read_catalog(path: Path) -> Table:
     InputError
         If it cannot be read, or has no columns of positions.
     """
-    import warnings
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)  # odd units of others
-            table = Table.read(path, format=_FORMATS.get(path.suffix.lower()))
+            table = _read_table(path)
     except (IORegistryError, OSError, ValueError, TypeError, KeyError) as error:
-        msg = f"{path}: cannot be read as a catalogue ({str(error).splitlines()[0]})"
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        msg = f"{path}: cannot be read as a catalogue ({why})"
         raise InputError(msg) from error
+    return _named(table, path)
+
+
+def _read_table(path: Path) -> Table:
+    """Read a table; of text, what separates the columns is found out."""
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".tsv"):
+        return Table.read(path, format=_FORMATS.get(suffix))
+    # utf-8-sig: spreadsheets begin files with a mark of the order of bytes
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = [line for line in lines if line.strip() and not line.startswith("#")]
+    head = lines[0] if lines else ""
+    between = max(",;\t|", key=head.count)
+    # VizieR writes the units and a line of dashes below the names.
+    if len(lines) > 2 and "-" in lines[2] and not set(lines[2]) - set('- "' + between):
+        del lines[1:3]
+    return Table.read(lines, format="ascii.csv", delimiter=between)
+
+
+def _named(table: Table, source: Path | str) -> Table:
+    """Give columns our names, and positions in degrees."""
+    from astropy.coordinates import SkyCoord
+
+    if "sky_centroid" in table.colnames and not _find(table, _NAMES["RA"]):
+        sky = table["sky_centroid"]
+        if not isinstance(sky, SkyCoord):
+            parts = [re.split(r"[,\s]+", str(pair).strip()) for pair in sky]
+            sky = SkyCoord([" ".join(pair) for pair in parts], unit="deg")
+        table["RA"], table["DEC"] = sky.icrs.ra.deg, sky.icrs.dec.deg
+        table.remove_column("sky_centroid")
     found = {name: _find(table, known) for name, known in _NAMES.items()}
     if not found["RA"] or not found["DEC"]:
         msg = (
-            f"{path}: has no columns of positions among"
+            f"{source}: has no columns of positions among"
             f" {', '.join(table.colnames[:8])}. Try: call them RA and DEC, in degrees"
         )
         raise InputError(msg)
-    ra, dec = _degrees(table, found["RA"], found["DEC"], path)
+    ra, dec = _degrees(table, found["RA"], found["DEC"], source)
     for name, column in found.items():
         if column and column != name:
             table[name] = table[column]
@@ -95,24 +136,38 @@ def _find(table: Table, known: Sequence[str]) -> str:
 
 
 def _degrees(
-    table: Table, ra: str, dec: str, path: Path
+    table: Table, ra: str, dec: str, source: Path | str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give positions in degrees; text is read as hours and degrees (10:00:29.1)."""
+    """Give positions in degrees; 10:00:29.1 is read as hours and degrees."""
     from astropy import units
     from astropy.coordinates import Angle
 
     angles = []
     for name, default in ((ra, units.hourangle), (dec, units.deg)):
         column = table[name]
-        text = column.dtype.kind in "USO"
-        unit = default if text else column.unit or units.deg
         try:
-            values = [str(v) for v in column] if text else np.ma.filled(column, np.nan)
-            angles.append(Angle(np.asarray(values), unit=unit).to_value(units.deg))
+            values, sexagesimal = _values(column)
+            unit = default if sexagesimal else column.unit or units.deg
+            gaps = [word == "" for word in values] if sexagesimal else False
+            words = [word or "0" for word in values] if sexagesimal else values
+            angle = Angle(np.asarray(words), unit=unit).to_value(units.deg)
+            angles.append(np.where(gaps, np.nan, angle))
         except (ValueError, TypeError, units.UnitsError) as error:
-            msg = f"{path}: column {name} holds no angles ({error})"
+            msg = f"{source}: column {name} holds no angles ({error})"
             raise InputError(msg) from error
-    return np.asarray(angles[0], float), np.asarray(angles[1], float)
+    return angles[0], angles[1]
+
+
+def _values(column: Any) -> tuple[Any, bool]:
+    """Give numbers, or text with hours, and which of both it is."""
+    if column.dtype.kind not in "USO":
+        return np.ma.filled(column, np.nan), False
+    words = ["" if value is np.ma.masked else str(value).strip() for value in column]
+    try:
+        # A decimal comma goes with semicolons between the columns.
+        return [float(word.replace(",", ".") or "nan") for word in words], False
+    except ValueError:
+        return words, True
 
 
 @dataclass(frozen=True)
@@ -197,8 +252,6 @@ def field_of(path: Path) -> Field:
     InputError
         If it cannot be read or has no sky coordinates.
     """
-    import warnings
-
     from astropy.wcs import WCS
 
     try:
@@ -219,10 +272,13 @@ def field_of(path: Path) -> Field:
 def _epoch(units: Any, unit: Any) -> float | None:
     from astropy.time import Time
 
-    mjd = unit.header.get("MJD-AVG") or unit.header.get("MJD-BEG")
-    if mjd:
-        return float(Time(mjd, format="mjd").jyear)
-    day = units[0].header.get("DATE-OBS")
+    headers = (unit.header, units[0].header)
+    for key in ("MJD-AVG", "MJD-BEG", "MJD-OBS", "EXPSTART"):
+        for header in headers:
+            if header.get(key):
+                return float(Time(header[key], format="mjd").jyear)
+    days = (header.get("DATE-OBS") for header in headers)
+    day = next((day for day in days if day), None)
     return float(Time(day).jyear) if day else None
 
 
@@ -276,7 +332,13 @@ def write_catalog(catalog: Table, path: Path, *, name: str = "") -> None:
 
 
 def gaia_cone(
-    ra: float, dec: float, radius: float, *, epoch: float, folder: Path
+    ra: float,
+    dec: float,
+    radius: float,
+    *,
+    epoch: float,
+    folder: Path,
+    tell: Tell = lambda _sentence: None,
 ) -> Table:
     """
     Fetch the stars of Gaia DR3 around a position, moved to an epoch.
@@ -284,55 +346,97 @@ def gaia_cone(
     Parameters
     ----------
     ra, dec, radius : float
-        ICRS, in degrees.
+        ICRS, in degrees. Stars that move into the field are there too: the archive is
+        asked for a wider one.
     epoch : float
         Julian year. Stars without a measured proper motion stay where they were in
         2016.
     folder : `~pathlib.Path`
-        Where answers are kept as ECSV; asked for again, they are read from there.
+        Where good answers are kept as ECSV; asked for again, they are read from there.
+    tell : callable, optional
+        Takes sentences for the user.
 
     Returns
     -------
     catalog : `~astropy.table.Table`
         ``RA``, ``DEC`` (degrees, at ``epoch``), ``ID``, ``mag`` (G), ``ra_error``,
-        ``dec_error`` (mas, at 2016), ``pmra``, ``pmdec`` (mas/yr), ``ruwe``.
+        ``dec_error`` (mas, at 2016), ``pmra``, ``pmdec`` (mas/yr), ``ruwe``,
+        ``parallax`` (mas) and ``radial_velocity`` (km/s) where the archive has them.
 
     Raises
     ------
     ArchiveError
-        If the archive does not answer.
+        If the archive does not answer, or not with all that was asked for.
     """
-    path = folder / f"gaia_dr3_{ra:.5f}_{dec:+.5f}_{radius:.5f}.ecsv"
-    if not path.exists():
-        write_catalog(_ask_gaia(ra, dec, radius), path)
-    return _moved(read_catalog(path), epoch)
-
-
-def _ask_gaia(ra: float, dec: float, radius: float) -> Table:
-    """Ask as an asynchronous job: those are not cut off at 2,000 rows."""
-    import requests
-    from astroquery.utils.tap import TapPlus
-
-    url = check_address(os.environ.get("WEBBMOSAIC_GAIA_URL") or GAIA_URL)
-    query = (
-        "SELECT source_id, ra, dec, ra_error, dec_error, pmra, pmdec, phot_g_mean_mag,"
-        " ruwe FROM gaiadr3.gaia_source WHERE 1 = CONTAINS(POINT('ICRS', ra, dec),"
-        f" CIRCLE('ICRS', {ra:.8f}, {dec:.8f}, {radius:.8f}))"
-    )
-    try:
-        return TapPlus(url=url).launch_job_async(query).get_results()
-    except (OSError, ValueError, requests.RequestException) as error:
-        msg = (
-            f"{url} does not answer: {error}. Try: again later, or a catalogue of yours"
+    decades = max(math.ceil(abs(epoch - GAIA_EPOCH) / 10), 1)
+    name = f"gaia_dr3_{ra:.5f}_{dec:+.5f}_{radius:.5f}_{10 * decades}yr.ecsv"
+    stars = _kept(folder / name)
+    if stars is None:
+        url = check_address(os.environ.get("WEBBMOSAIC_GAIA_URL") or GAIA_URL)
+        wider = radius + 10 * decades * _FASTEST / 3600
+        query = (
+            f"SELECT {', '.join((*_GAIA, *_GAIA_TOO))} FROM gaiadr3.gaia_source"
+            " WHERE 1 = CONTAINS(POINT('ICRS', ra, dec),"
+            f" CIRCLE('ICRS', {ra:.8f}, {dec:.8f}, {wider:.8f}))"
         )
-        raise ArchiveError(msg) from error
+        stars = ask(url, query, columns=_GAIA, tell=tell)
+        if len(stars):
+            write_catalog(stars, folder / name)
+        stars = _named(stars, url)
+    return _moved(stars, epoch)
+
+
+def _kept(path: Path) -> Table | None:
+    """Read an answer that was kept; None where there is none, or it is damaged."""
+    if not path.exists():
+        return None
+    try:
+        stars = read_catalog(path)
+    except InputError:
+        return None
+    needed = {"mag", "pmra", "pmdec"}
+    return stars if len(stars) and needed <= set(stars.colnames) else None
 
 
 def _moved(catalog: Table, epoch: float) -> Table:
-    """Apply proper motions: linear on the sky, which holds to 1e-3 mas in decades."""
-    years = epoch - GAIA_EPOCH
-    motion = [np.nan_to_num(np.ma.filled(catalog[c], 0.0)) for c in ("pmra", "pmdec")]
-    catalog["RA"] += motion[0] * years / 3.6e6 / np.cos(np.radians(catalog["DEC"]))
-    catalog["DEC"] += motion[1] * years / 3.6e6
+    """Move stars from 2016 to an epoch, along their great circles."""
+    from astropy import units
+    from astropy.coordinates import SkyCoord
+    from astropy.time import Time
+    from erfa import ErfaWarning
+
     catalog.meta["epoch"] = epoch
+    if not len(catalog):
+        return catalog
+    parallax = _numbers(catalog, "parallax", 0.0)
+    # A star whose distance is not known is far away: 1e-4 mas.
+    far = np.maximum(parallax, 1e-4) * units.mas
+    motion = units.mas / units.yr
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ErfaWarning)  # it overrides odd distances
+        now = SkyCoord(
+            np.asarray(catalog["RA"]) * units.deg,
+            np.asarray(catalog["DEC"]) * units.deg,
+            distance=far.to(units.pc, units.parallax()),
+            pm_ra_cosdec=_numbers(catalog, "pmra", 0.0) * motion,
+            pm_dec=_numbers(catalog, "pmdec", 0.0) * motion,
+            radial_velocity=_speeds(catalog, parallax) * units.km / units.s,
+            obstime=Time(GAIA_EPOCH, format="jyear", scale="tt"),
+        ).apply_space_motion(new_obstime=Time(epoch, format="jyear", scale="tt"))
+    catalog["RA"], catalog["DEC"] = now.ra.deg % 360, now.dec.deg
     return catalog
+
+
+def _speeds(
+    catalog: Table, parallax: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Give radial velocities; they matter where the distance is known, too."""
+    return np.where(parallax > 0, _numbers(catalog, "radial_velocity", 0.0), 0.0)
+
+
+def _numbers(catalog: Table, name: str, default: float) -> NDArray[np.float64]:
+    """Give a column as numbers, with a default where there are none."""
+    if name not in catalog.colnames:
+        return np.full(len(catalog), default)
+    values = np.asarray(np.ma.filled(np.ma.asarray(catalog[name], float), np.nan))
+    return np.where(np.isfinite(values), values, default)
