@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from webbmosaic.archives.transfer import Policy
 from webbmosaic.files.headers import NEEDED_KEYWORDS, Header
 
 CONTEXT = "jwst_0001.pmap"
@@ -306,7 +307,10 @@ def crds_server(
     thread.start()
     monkeypatch.setenv("CRDS_SERVER_URL", server.url)
     monkeypatch.setenv("CRDS_PATH", str(tmp_path / "empty"))
-    monkeypatch.setattr("webbmosaic.archives.crds_server._PAUSES", (0.0, 0.0))
+    policy = Policy(tries=3, pause=0.0, timeout=(5.0, 5.0), spoiled=3, patience=5.0)
+    for module in ("crds_server", "gather"):
+        monkeypatch.setattr(f"webbmosaic.archives.{module}.POLICY", policy)
+    monkeypatch.setattr("webbmosaic.archives.crds_server._RETRIES", 0)
     yield server
     server.shutdown()
     thread.join()

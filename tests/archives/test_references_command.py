@@ -175,7 +175,7 @@ def test_a_named_server_must_answer(
     cache: Any, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CRDS_SERVER_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("webbmosaic.archives.crds_server._PAUSES", ())
+    monkeypatch.setattr("webbmosaic.archives.crds_server._RETRIES", 0)
     assert "Try: --offline" in str(run().exception)
 
 
@@ -184,7 +184,7 @@ def test_the_default_server_may_be_out_of_reach(
 ) -> None:
     where = "webbmosaic.archives.crds_server."
     monkeypatch.setattr(where + "DEFAULT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr(where + "_PAUSES", (0.0,))
+    monkeypatch.setattr(where + "_RETRIES_BY_DEFAULT", 0)
     result = run()
     assert result.exit_code == 0
     assert "was not reached" in result.output

@@ -7,12 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from webbmosaic.archives.crds_server import Server, rule_files
+from webbmosaic.archives.crds_server import POLICY, Server, rule_files
 from webbmosaic.archives.lock import Hashes, Lock, changed, read_lock, stamp, write_lock
 from webbmosaic.archives.references import locate_reference, unfit_reason
 from webbmosaic.archives.rules import Choice, rules
+from webbmosaic.archives.transfer import UnreachableError
 from webbmosaic.datasets import INSTRUMENTS, Workspace
-from webbmosaic.errors import ReferenceFileError, StorageError, WebbmosaicError
+from webbmosaic.errors import (
+    ArchiveError,
+    ReferenceFileError,
+    StorageError,
+    WebbmosaicError,
+)
 from webbmosaic.files.headers import Header
 
 __all__ = [
@@ -27,6 +33,8 @@ __all__ = [
 ]
 
 Progress = Callable[[str, int], None]
+#: Files in a row that found no server, after which it is taken to be down.
+_DOWN = 3
 
 
 @dataclass(frozen=True)
@@ -238,14 +246,22 @@ def fetch_all(
     needs = [resolution.needs[name] for name in names]
     _check_room(needs, sum(server.size(name) for name in names))
     failed = {}
+    down = 0
     for need in needs:
         try:
-            server.fetch(need.name, need.path, hashes)
+            if down >= _DOWN:
+                msg = f"{need.name}: not fetched, because {server.url} is down"
+                raise ArchiveError(msg)
+            # A server that was in vain waited for is not waited for again.
+            policy = replace(POLICY, tries=1) if down else POLICY
+            server.fetch(need.name, need.path, hashes, policy)
+            down = 0
+            progress(need.name, server.size(need.name))
         except StorageError:
             raise
         except WebbmosaicError as error:
+            down += isinstance(error, UnreachableError)
             failed[need.name] = f"{error} (the '{need.kind}' reference of {need.who})"
-        progress(need.name, server.size(need.name))
     return failed
 
 
