@@ -212,7 +212,10 @@ class FakeServer(ThreadingHTTPServer):
         self.contexts = {"latest": CONTEXT, "build": CONTEXT}
         self.bad_files: list[str] = []
         self.asked: list[str] = []
-        #: file name -> how its next downloads go wrong: "corrupt", "cut", "error"
+        #: what get_server_info says otherwise, and the sha1 it lists otherwise
+        self.changes: dict[str, object] = {}
+        self.sha1: dict[str, object] = {}
+        #: file name -> how its next downloads go wrong: corrupt, cut, error, long
         self.mishaps: dict[str, list[str]] = {}
 
     @property
@@ -230,6 +233,8 @@ class FakeServer(ThreadingHTTPServer):
             }
             for name, path in self.files.items()
         }
+        for name, sha1 in self.sha1.items():
+            stamps[name]["sha1sum"] = sha1  # type: ignore[assignment]
         return {
             "observatory": "jwst",
             "latest_context": self.contexts["latest"],
@@ -244,6 +249,7 @@ class FakeServer(ThreadingHTTPServer):
             "mapping_url": {"jwst": f"{self.url}/files/"},
             "reference_url": {"jwst": f"{self.url}/files/"},
             "download_metadata": crds_encode(stamps),
+            **self.changes,
         }
 
     def answer(self, method: str, params: list[str]) -> object:
@@ -287,6 +293,8 @@ class _Handler(BaseHTTPRequestHandler):
         data = self.server.files[name].read_bytes()
         if mishap == "corrupt":
             data = data[::-1]
+        if mishap == "long":
+            data += b"more"
         self._send(data, cut=mishap == "cut")
 
     def _send(self, data: bytes, *, cut: bool = False) -> None:

@@ -27,14 +27,27 @@ DATASET = "jw01345002001_14201_00001_nrcb4"
         (("M 83",), Place(target="M 83")),
         (("150.5", "-2.25"), Place(position=(150.5, -2.25))),
         (("150", "2"), Place(position=(150.0, 2.0))),
+        (("150.1 2.2",), Place(position=(150.1, 2.2))),
+        (("150.1, -2.2",), Place(position=(150.1, -2.2))),
+        (("²",), Place(target="²")),
     ],
 )
 def test_words_are_understood(words, place):
     assert read_place(words) == place
 
 
-def test_sexagesimal_positions_are_in_hours():
-    ra, dec = read_place(("10:00:30", "+02:30:00")).position
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("10:00:30", "+02:30:00"),
+        ("10:00:30 +02:30:00",),
+        ("10h00m30s +02d30m00s",),
+        ("10 00 30 +02 30 00",),
+        ("10", "00", "30", "+02", "30", "00"),
+    ],
+)
+def test_sexagesimal_positions_are_in_hours(words):
+    ra, dec = read_place(words).position
     assert ra == pytest.approx(150.125)
     assert dec == pytest.approx(2.5)
 
