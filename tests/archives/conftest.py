@@ -215,6 +215,7 @@ class FakeServer(ThreadingHTTPServer):
         #: what get_server_info says otherwise, and the sha1 it lists otherwise
         self.changes: dict[str, object] = {}
         self.sha1: dict[str, object] = {}
+        self.size: dict[str, str] = {}
         #: file name -> how its next downloads go wrong: corrupt, cut, error, long
         self.mishaps: dict[str, list[str]] = {}
 
@@ -235,6 +236,8 @@ class FakeServer(ThreadingHTTPServer):
         }
         for name, sha1 in self.sha1.items():
             stamps[name]["sha1sum"] = sha1  # type: ignore[assignment]
+        for name, size in self.size.items():
+            stamps[name]["size"] = size
         return {
             "observatory": "jwst",
             "latest_context": self.contexts["latest"],

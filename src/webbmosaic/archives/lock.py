@@ -174,7 +174,10 @@ class Hashes:
         if memory:
             with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
                 known = parse_json(memory.read_bytes()).items()
-                self._known = {name: dict(hashes) for name, hashes in known}
+                self._known = {
+                    name: {str(key): str(value) for key, value in hashes.items()}
+                    for name, hashes in known
+                }
 
     def digest(self, path: Path, algorithm: str = "sha256") -> str:
         """

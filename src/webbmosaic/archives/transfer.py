@@ -240,7 +240,8 @@ def _stream(
             raise TryAgainError(_cut(part), alive=True) from error
         if not passes(error):
             msg = f"{part.source.name}: {no_answer(error)}"
-            raise UnreachableError(msg) from error
+            for_all = isinstance(error, requests.exceptions.SSLError)
+            raise (UnreachableError if for_all else ArchiveError)(msg) from error
         raise TryAgainError(no_answer(error)) from error
     if part.expected is not None and part.length < part.expected:
         raise TryAgainError(_cut(part), alive=True)

@@ -60,6 +60,8 @@ class Archive:
     honours_range: bool = True
     #: ETag, Last-Modified, or nothing
     validator: str = "ETag"
+    #: its value; by default a hash of the body
+    tag: str = ""
     redirect: str = ""
     #: called with (name, first byte, length of the answer) -> bytes before the cut
     cut: Callable[[str, int, int], int | None] = lambda name, start, length: None
@@ -258,7 +260,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, name: str) -> None:
         body = self.holdings.spoil(name, self.holdings.contents[name])
-        tag = f'"{hash(body) & 0xFFFFFFFF:x}"'
+        tag = self.holdings.tag or f'"{hash(body) & 0xFFFFFFFF:x}"'
         start = self._start(tag)
         if start >= len(body) and start:
             self.send_error(416)
