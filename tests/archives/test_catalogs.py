@@ -26,10 +26,10 @@ from webbmosaic.archives import tap
 from webbmosaic.archives.catalogs import (
     cut,
     field_of,
-    gaia_cone,
     read_catalog,
     write_catalog,
 )
+from webbmosaic.archives.gaia import gaia_cone
 from webbmosaic.cli.refcat import refcat
 from webbmosaic.errors import ArchiveError, InputError
 
@@ -270,7 +270,10 @@ def test_gaia_stars_that_move_into_the_field_are_asked_for(
         ({"status": "OVERFLOW"}, "only a part of the rows"),
         ({"status": "ERROR"}, "could not do the query"),
         ({"phase": b"ABORTED"}, "ended the job with ABORTED"),
-        ({"phase": b"ERROR", "error": b"<b>\x1b[31mno disk</b>"}, r"ERROR: \[31mno disk"),
+        (
+            {"phase": b"ERROR", "error": b"<b>\x1b[31mno disk</b>"},
+            r"ERROR: \[31mno disk",
+        ),
         ({"phase": b"<html>\x1b[31m"}, "ended the job with <HTML>"),
         ({"place": None}, "started no job"),
         ({"start": 500}, "started no job"),

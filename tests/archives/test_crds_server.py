@@ -101,7 +101,11 @@ def test_what_stays_bad_is_not_kept(crds_server: Any, mishap: str) -> None:
     ],
 )
 def test_files_come_from_the_servers_own_host(
-    crds_server: Any, monkeypatch: pytest.MonkeyPatch, kind: str, place: str, message: str
+    crds_server: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    place: str,
+    message: str,
 ) -> None:
     crds_server.changes[f"{kind}_url"] = {"jwst": place}
     with pytest.raises(ArchiveError, match=message):
@@ -147,7 +151,10 @@ def test_a_good_file_stays_until_a_better_one_has_come(crds_server: Any) -> None
 def test_what_a_killed_crds_has_left_is_swept(crds_server: Any) -> None:
     folder = place().parent
     folder.mkdir(parents=True)
-    alive, fresh = folder / f".tmp_{FLAT}_{os.getpid()}", folder / f".tmp_{FLAT}_4194303"
+    alive, fresh = (
+        folder / f".tmp_{FLAT}_{os.getpid()}",
+        folder / f".tmp_{FLAT}_4194303",
+    )
     dead = folder / f".tmp_{FLAT}_4194302"
     for path in (alive, fresh, dead):
         path.write_bytes(b"half")

@@ -70,7 +70,9 @@ def test_a_lock_is_believed_only_as_far_as_it_is_one(
     file: Path, tmp_path: Path, old: str, new: str
 ) -> None:
     path = tmp_path / "crds.lock"
-    write_lock(path, Lock("jwst_1.pmap", "", {file.name: stamp(file, Hashes(None))}, {}))
+    write_lock(
+        path, Lock("jwst_1.pmap", "", {file.name: stamp(file, Hashes(None))}, {})
+    )
     assert read_lock(path)
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))

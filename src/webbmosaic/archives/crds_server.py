@@ -9,37 +9,24 @@ crds trusts for ever, are compared as well.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urlsplit
 
+from webbmosaic.archives.crds_channel import talking_to
 from webbmosaic.archives.lock import Hashes
 from webbmosaic.archives.part import Source
-from webbmosaic.archives.reading import parse_json, whole_number
-from webbmosaic.archives.references import environment
+from webbmosaic.archives.reading import whole_number
 from webbmosaic.archives.rules import load_mapping, named_mappings
 from webbmosaic.archives.transfer import Policy, fetch
-from webbmosaic.archives.transport import (
-    PATIENCE,
-    Archive,
-    Tell,
-    check_address,
-    no_answer,
-    within,
-)
+from webbmosaic.archives.transport import Archive, Tell, check_address
 from webbmosaic.errors import ArchiveError
-
-if TYPE_CHECKING:
-    import requests
 
 __all__ = ["DEFAULT_URL", "Server", "connect", "rule_files"]
 
@@ -53,7 +40,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 #: Seconds without a byte after which a temporary file of crds is nobody's.
 _ABANDONED = 3.0
-_NUMBER = count(1)
 
 
 @dataclass(frozen=True)
@@ -107,7 +93,7 @@ class Server:
         if requested.endswith(".pmap"):
             return requested
         try:
-            with _talking_to(self.url):
+            with talking_to(self.url, _RETRIES):
                 return str(crds.get_context_name("jwst", requested or None))
         except (CrdsError, AssertionError, OSError, KeyError, ValueError) as error:
             msg = f"{self.url} gives no context for '{requested or 'default'}': {error}"
@@ -306,7 +292,7 @@ def connect(url: str = "", tell: Tell = lambda _sentence: None) -> Server:
     named = url or os.environ.get("CRDS_SERVER_URL", "")
     url = check_address(named or DEFAULT_URL)
     try:
-        with _talking_to(url, _RETRIES if named else _RETRIES_BY_DEFAULT, tell):
+        with talking_to(url, _RETRIES if named else _RETRIES_BY_DEFAULT, tell):
             info = api.get_server_info()
             files = dict(api.get_download_metadata())
             kinds = ("mapping", "reference")
@@ -339,67 +325,3 @@ def _place(info: Mapping[str, Any], kind: str, server: str) -> str:
         )
         raise ArchiveError(msg)
     return place
-
-
-@contextmanager
-def _talking_to(
-    url: str, retries: int = _RETRIES, tell: Tell = lambda _sentence: None
-) -> Iterator[None]:
-    """Let crds speak to one server, quietly and through our channel."""
-    from crds.client import api
-    from crds.core import log
-
-    ours = {
-        "CRDS_SERVER_URL": url,
-        "CRDS_OBSERVATORY": "jwst",
-        **dict.fromkeys(("CRDS_READONLY_CACHE", "CRDS_MODE", "CRDS_CONTEXT")),
-        "CRDS_CONFIG_URI": "none",  # an address that crds would ask unchecked
-    }
-    verbosity = log.set_verbose(-3)
-    api.set_crds_server(url)
-    archive = Archive(url, tell=tell)
-    api.S = _Channel(archive, archive.session(retries=retries))
-    try:
-        with environment(ours):
-            yield
-    finally:
-        log.set_verbose(verbosity)
-
-
-class _Channel:
-    """Asks a CRDS server; stands where crds has a client of its own (JSON-RPC 1.0)."""
-
-    def __init__(self, archive: Archive, session: requests.Session) -> None:
-        self._archive = archive
-        self._session = session
-
-    def __getattr__(self, method: str) -> Callable[..., Any]:
-        return partial(self._ask, method)
-
-    def _ask(self, method: str, *parameters: object) -> Any:
-        import requests
-        from crds.client.proxy import crds_decode
-        from crds.core.exceptions import ServiceError
-
-        number = f"webbmosaic-{next(_NUMBER):08x}"
-        url = f"{self._archive.url}/json/{method}/{number}/"
-        question = {"jsonrpc": "1.0", "method": method, "id": number}
-        body = json.dumps({**question, "params": parameters})
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}  # as crds does
-        post = partial(self._session.post, url, data=body, headers=headers)
-        try:
-            answer = within(PATIENCE, self._archive.host, post)
-        except requests.RequestException as error:
-            raise ArchiveError(no_answer(error)) from error
-        if not answer.ok:
-            msg = f"it fails at {method} (HTTP {answer.status_code})"
-            raise ArchiveError(msg)
-        try:
-            reply = parse_json(answer.content)
-            if not reply["error"]:
-                return crds_decode(reply["result"])
-            what = str(reply["error"]["message"])
-        except (ValueError, KeyError, TypeError, EOFError, RecursionError) as error:
-            msg = f"its answer to {method} is not understood"
-            raise ArchiveError(msg) from error
-        raise ServiceError(f"{method}: {what}")

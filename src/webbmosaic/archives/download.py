@@ -9,26 +9,24 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from webbmosaic.archives.holdings import Product
 from webbmosaic.archives.mast import product_url
 from webbmosaic.archives.part import Source, Stopped, part_path, whole_fits
-from webbmosaic.archives.reading import parse_json
+from webbmosaic.archives.records import LAYOUT, Record, append, journal, read_records
+from webbmosaic.archives.threads import in_threads
 from webbmosaic.archives.transfer import Policy, Tick, UnreachableError, fetch
 from webbmosaic.archives.transport import Archive
 from webbmosaic.errors import ArchiveError, StorageError, WebbmosaicError
 
-__all__ = ["Item", "Outcome", "Record", "download", "plan", "read_records"]
+__all__ = ["LAYOUT", "Item", "Outcome", "download", "plan", "read_records"]
 
 #: Files fetched at once; more does not make MAST faster.
 STREAMS = 4
-#: Where downloads lie below the folder given, as astroquery and the portal have it.
-LAYOUT = Path("mastDownload", "JWST")
 #: Bytes to leave free on the disk, and more for the corners of large downloads.
 _SPARE = 1_000_000
 #: Files in a row that found no archive, after which it is taken to be down.
@@ -39,33 +37,6 @@ _GRACE = 1.0
 _WITHOUT_RECORD = ("missing", "another size", "not whole")
 #: What no other file will find different.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-
-
-@dataclass(frozen=True)
-class Record:
-    """
-    What is remembered of a download, one line each in ``downloads.jsonl``.
-
-    Attributes
-    ----------
-    path : str
-        Relative to ``mastDownload/JWST``.
-    size : int
-        Bytes.
-    sha256 : str
-        64 hexadecimal digits.
-    modified : int
-        Modification time, nanoseconds: a file with another one is looked at again.
-    url, fetched : str
-        From where (empty: fetched by another program), and when (ISO 8601, UTC).
-    """
-
-    path: str
-    size: int
-    sha256: str
-    modified: int
-    url: str
-    fetched: str
 
 
 @dataclass(frozen=True)
@@ -185,44 +156,6 @@ def _part_size(target: Path) -> int:
         return 0
 
 
-def read_records(folder: Path) -> dict[str, Record]:
-    """
-    Read what was downloaded into a folder.
-
-    Parameters
-    ----------
-    folder : `~pathlib.Path`
-        The download folder.
-
-    Returns
-    -------
-    records : dict
-        Path relative to ``mastDownload/JWST`` -> the newest Record. Lines that are
-        none are passed over, and so is a journal that cannot be read: without records
-        files are looked at again, which costs time only.
-    """
-    try:
-        lines = _journal(folder).read_bytes().splitlines()
-    except OSError:
-        return {}
-    records = (_record(line) for line in lines)
-    return {record.path: record for record in records if record}
-
-
-def _record(line: bytes) -> Record | None:
-    try:
-        record = Record(**parse_json(line))
-    except (ValueError, TypeError):
-        return None
-    kinds = {"path": str, "size": int, "sha256": str, "modified": int}
-    good = all(isinstance(getattr(record, k), kind) for k, kind in kinds.items())
-    return record if good else None
-
-
-def _journal(folder: Path) -> Path:
-    return folder / LAYOUT / "downloads.jsonl"
-
-
 def download(
     archive: Archive,
     items: Sequence[Item],
@@ -269,10 +202,11 @@ def download(
     others = [item for item in items if not item.reason and not item.recorded]
     outcomes = []
     try:
-        for _ in _in_threads(others, work.adopt, streams):
+        for _ in in_threads(others, work.adopt, streams):
             pass
         down = 0
-        for outcome in _in_threads(wanted, work.run, streams):
+        for ended in in_threads(wanted, work.run, streams):
+            outcome = _outcome(*ended)
             down = down + 1 if isinstance(outcome.error, UnreachableError) else 0
             if down >= _DOWN or _is_full(outcome.error):
                 work.stop.set()
@@ -307,51 +241,24 @@ def _is_full(error: WebbmosaicError | None) -> bool:
     return isinstance(cause, OSError) and cause.errno in _FULL
 
 
-def _in_threads(
-    items: Sequence[Item], action: Callable[[Item], Outcome], streams: int
-) -> Iterator[Outcome]:
-    """
-    Give outcomes as they come.
-
-    The threads are daemons: one that waits for a silent archive holds up nobody who
-    wants to leave, and what it leaves behind is good for the next run.
-    """
-    todo: SimpleQueue[Item] = SimpleQueue()
-    outcomes: SimpleQueue[Outcome] = SimpleQueue()
-    for item in items:
-        todo.put(item)
-
-    def work() -> None:
-        while True:
-            try:
-                item = todo.get_nowait()
-            except Empty:
-                return
-            outcomes.put(_safely(action, item))
-
-    for number in range(min(streams, len(items))):
-        threading.Thread(target=work, daemon=True, name=f"download-{number}").start()
-    for _ in items:
-        yield outcomes.get()
-
-
-def _safely(action: Callable[[Item], Outcome], item: Item) -> Outcome:
-    """Make whatever goes wrong with a file the failure of that file."""
+def _outcome(
+    item: Item, outcome: Outcome | None, error: BaseException | None
+) -> Outcome:
+    """Make whatever went wrong with a file the failure of that file."""
+    if outcome is not None:
+        return outcome
     name = item.product.name
-    try:
-        return action(item)
-    except Stopped:
+    if isinstance(error, WebbmosaicError):
+        return Outcome(item, error=error)
+    if isinstance(error, Stopped):
         msg = f"{name}: not fetched, because others failed. Run again"
         return Outcome(item, error=WebbmosaicError(msg))
-    except WebbmosaicError as error:
-        return Outcome(item, error=error)
-    except OSError as error:
-        storage = StorageError(f"{name}: {error.strerror or error}")
-        storage.__cause__ = error
-        return Outcome(item, error=storage)
-    except Exception as error:  # noqa: BLE001 - a thread's is seen by nobody
-        msg = f"{name}: {type(error).__name__}: {error}"
-        return Outcome(item, error=ArchiveError(msg))
+    if isinstance(error, OSError):
+        failure: WebbmosaicError = StorageError(f"{name}: {error.strerror or error}")
+    else:
+        failure = ArchiveError(f"{name}: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return Outcome(item, error=failure)
 
 
 class _Work:
@@ -387,11 +294,10 @@ class _Work:
         finally:
             self._busy.discard(threading.get_ident())
 
-    def adopt(self, item: Item) -> Outcome:
+    def adopt(self, item: Item) -> None:
         """Note down a whole file that came here in another way."""
         if not self.stop.is_set() and not self._mute:
             self._note(item.target, url="", digest=_digest(item.target))
-        return Outcome(item)
 
     def _fetch(self, item: Item) -> str:
         url = product_url(self._archive, item.product)
@@ -435,18 +341,11 @@ class _Work:
         line = json.dumps(asdict(record)) + "\n"
         with self._writing:
             try:
-                _append(_journal(self._folder), line)
+                append(journal(self._folder), line)
             except OSError as error:
                 if not self._mute:
                     self._archive.tell(
-                        f"{_journal(self._folder)}: cannot be written"
+                        f"{journal(self._folder)}: cannot be written"
                         f" ({error.strerror}), so what is fetched is not recorded"
                     )
                 self._mute = True
-
-
-def _append(path: Path, line: str) -> None:
-    """Add a line to a file, but not to what a link points to."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-    with os.fdopen(os.open(path, flags, 0o666), "w", encoding="utf-8") as out:
-        out.write(line)

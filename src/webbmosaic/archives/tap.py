@@ -5,6 +5,7 @@ The protocol is IVOA's Table Access Protocol 1.1 (jobs as in UWS, answers as in 
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import Sequence
@@ -15,7 +16,9 @@ from urllib.parse import quote, urlsplit
 import requests
 from astropy.table import Table
 
-from webbmosaic.archives.transport import PATIENCE, Archive, Tell, no_answer, within
+from webbmosaic.archives.answers import no_answer
+from webbmosaic.archives.threads import within
+from webbmosaic.archives.transport import PATIENCE, Archive, Tell
 from webbmosaic.errors import ArchiveError, printable
 
 __all__ = ["ask"]
@@ -24,6 +27,12 @@ __all__ = ["ask"]
 TIMEOUT = (15.0, 60.0)
 #: Phases of a job that goes on (UWS 1.1, section 2.1.3).
 _GOING_ON = ("PENDING", "QUEUED", "EXECUTING", "SUSPENDED", "HELD", "UNKNOWN")
+
+#: What astropy, numpy and expat raise at what is no VOTable.
+_ODD = (
+    *(ValueError, LookupError, TypeError, AttributeError, OSError, EOFError),
+    *(SyntaxError, ArithmeticError, RecursionError, Warning),
+)
 
 
 def ask(
@@ -62,7 +71,7 @@ def ask(
     def run() -> bytes:
         job = _start(session, archive, query)
         _wait(session, archive, job)
-        return _get(session, archive, f"{job}/results/result").content
+        return bytes(_get(session, archive, f"{job}/results/result").content)
 
     body = within(patience or PATIENCE, archive.host, run)
     return _checked(body, columns, archive.host)
@@ -124,8 +133,6 @@ def _unanswered(archive: Archive, error: Exception) -> ArchiveError:
 
 def _words(body: bytes) -> str:
     """Take what a service says of an error, without its mark-up, and not all of it."""
-    import re
-
     text = re.sub(r"<[^>]*>", " ", body[:20_000].decode("utf-8", "replace"))
     text = " ".join(printable(text).split())
     return f": {text[:200]}" if text else ""
@@ -145,9 +152,7 @@ def _checked(body: bytes, columns: Sequence[str], host: str) -> Table:
             _refuse(status, texts, host)
             tables = list(votable.iter_tables())
             table = tables[0].to_table(use_names_over_ids=True) if tables else Table()
-    except ArchiveError:
-        raise
-    except Exception as error:  # noqa: BLE001 - of expat, numpy and astropy, all kinds
+    except _ODD as error:
         msg = f"{host}'s answer is cut off or no VOTable. Try: again later"
         raise ArchiveError(msg) from error
     missing = [name for name in columns if name not in table.colnames]

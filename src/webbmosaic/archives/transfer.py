@@ -11,27 +11,25 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import requests
 import urllib3
 
+from webbmosaic.archives.answers import no_answer, passes, pause_asked
 from webbmosaic.archives.part import Part, Source, Stopped, TryAgainError, whole_fits
 from webbmosaic.archives.reading import whole_number
-from webbmosaic.archives.transport import (
-    WORTH_A_WORD,
-    Tell,
-    in_words,
-    no_answer,
-    passes,
-    pause_asked,
-)
+from webbmosaic.archives.threads import in_words
+from webbmosaic.archives.transport import WORTH_A_WORD, Tell
 from webbmosaic.errors import ArchiveError, AuthorizationError, WebbmosaicError
 
 __all__ = ["Policy", "Stopped", "UnreachableError", "fetch"]
 
 _CHUNK = 256 * 1024
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+#: What requests and http.client let through when an answer is unlike any other.
+_ODD = (ValueError, LookupError, TypeError, AttributeError, HTTPException)
 _BUSY = (202, 408, 425, 429, 500, 502, 503, 504)
 
 
@@ -197,7 +195,7 @@ def _persistently(
                 raise Stopped from error
         except (WebbmosaicError, Stopped):
             raise
-        except Exception as error:  # noqa: BLE001 - an odd answer is one file's failure
+        except _ODD as error:
             msg = f"{name}: the answer is not understood ({type(error).__name__})"
             raise ArchiveError(f"{msg}: {error}") from error
 

@@ -5,31 +5,21 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-import urllib3
 from requests.adapters import HTTPAdapter
 
-from webbmosaic.archives.reading import parse_json, whole_number
+from webbmosaic.archives.answers import passes, pause_asked
+from webbmosaic.archives.reading import parse_json
+from webbmosaic.archives.threads import in_words
 from webbmosaic.errors import ArchiveError, UsageError
 
-__all__ = [
-    "Archive",
-    "Tell",
-    "check_address",
-    "in_words",
-    "no_answer",
-    "passes",
-    "pause_asked",
-    "within",
-]
+__all__ = ["Archive", "Tell", "check_address"]
 
 #: Seconds to connect, and seconds without a byte, after which a try is given up.
 TIMEOUT = (15.0, 180.0)
@@ -41,160 +31,12 @@ _LONGEST = 500_000_000
 WORTH_A_WORD = 5.0
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _BUSY = (429, 500, 502, 503, 504)
-_Result = TypeVar("_Result")
 #: Takes a sentence for the user.
 Tell = Callable[[str], None]
 
 
 def _quiet(sentence: str) -> None:
     """Tell nobody."""
-
-
-def within(seconds: float, who: str, action: Callable[[], _Result]) -> _Result:
-    """
-    Wait for something that asks a server, but not for ever.
-
-    Time limits of sockets count from byte to byte; a server that sends one a minute
-    would be waited for all day.
-
-    Parameters
-    ----------
-    seconds : float
-        How long.
-    who : str
-        Is asked, for the message.
-    action : callable
-        Done by a thread that holds nobody up: Ctrl-C ends the waiting at once.
-
-    Returns
-    -------
-    result : object
-        Of the action.
-
-    Raises
-    ------
-    ArchiveError
-        If it has not ended by then; whatever else the action raises.
-    """
-    answers: SimpleQueue[tuple[_Result | None, BaseException | None]] = SimpleQueue()
-
-    def run() -> None:
-        try:
-            answers.put((action(), None))
-        except BaseException as error:  # noqa: BLE001 - raised below
-            answers.put((None, error))
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        result, error = answers.get(timeout=seconds)
-    except Empty:
-        msg = f"{who} did not come to an end within {in_words(seconds)}. Try: later"
-        raise ArchiveError(msg) from None
-    if error is not None:
-        raise error
-    return result  # type: ignore[return-value]
-
-
-def in_words(seconds: float) -> str:
-    """
-    Write a time for people.
-
-    Parameters
-    ----------
-    seconds : float
-
-    Returns
-    -------
-    text : str
-
-    Examples
-    --------
-    >>> in_words(90), in_words(7200), in_words(1e9)
-    ('90 s', '120 min', '11574 days')
-    """
-    if seconds <= 120:
-        return f"{seconds:.0f} s"
-    if seconds <= 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 86400:.0f} days" if seconds > 172800 else f"{seconds / 3600:.0f} h"
-
-
-def pause_asked(text: str) -> float:
-    """
-    Read a Retry-After.
-
-    Parameters
-    ----------
-    text : str
-        Seconds, or a date.
-
-    Returns
-    -------
-    pause : float
-        Seconds; 0 where it is neither.
-    """
-    seconds = whole_number(text)
-    if seconds is not None:
-        return float(seconds)
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return 0.0
-
-
-#: Failures that are the same the next time, and what they are called.
-_LASTING = (
-    (
-        requests.exceptions.SSLError,
-        "the certificate is not accepted. Is the clock of this machine right, or does a"
-        " proxy come between? REQUESTS_CA_BUNDLE names other certificates",
-    ),
-    (requests.TooManyRedirects, "the archive redirects in circles"),
-    (
-        (
-            requests.exceptions.InvalidURL,
-            requests.exceptions.InvalidSchema,
-            requests.exceptions.MissingSchema,
-            urllib3.exceptions.LocationParseError,
-        ),
-        "the archive redirects to what is no address",
-    ),
-    (requests.exceptions.ContentDecodingError, "the answer cannot be decompressed"),
-)
-_PASSING = (
-    ((requests.Timeout, urllib3.exceptions.TimeoutError), "no answer came in time"),
-    (requests.exceptions.ProxyError, "the proxy does not let the request through"),
-    (
-        (requests.ConnectionError, urllib3.exceptions.HTTPError, OSError),
-        "the connection was refused or cut",
-    ),
-)
-
-
-def passes(error: Exception) -> bool:
-    """Tell whether another try may succeed where this error came."""
-    return not any(isinstance(error, kinds) for kinds, _ in _LASTING)
-
-
-def no_answer(error: Exception) -> str:
-    """
-    Say why no answer came.
-
-    Parameters
-    ----------
-    error : Exception
-        Of requests or urllib3.
-
-    Returns
-    -------
-    reason : str
-        Such as ``no answer came in time``.
-    """
-    known = (*_LASTING, *_PASSING)
-    words = (words for kinds, words in known if isinstance(error, kinds))
-    return next(words, f"the answer is not understood ({type(error).__name__})")
 
 
 def check_address(url: str) -> str:

@@ -288,7 +288,9 @@ def show_plan(items: Sequence[Item], folder: Path, *, every: bool) -> None:
             listing.add(item.target.relative_to(folder), size, item.reason)
         show(listing)
     total = all_bytes([item.product.size for item in items])
-    missing = all_bytes([item.missing if item.product.size else None for item in wanted])
+    missing = all_bytes(
+        [item.missing if item.product.size else None for item in wanted]
+    )
     click.echo(
         f"{counted(items, 'file')}, {total}; {len(items) - len(wanted)} are there,"
         f" {len(wanted)} to fetch ({missing})"

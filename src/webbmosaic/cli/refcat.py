@@ -103,7 +103,8 @@ def gaia(
     """
     from astropy.table import unique, vstack
 
-    from webbmosaic.archives.catalogs import cut, field_of, gaia_cone, write_catalog
+    from webbmosaic.archives.catalogs import cut, field_of, write_catalog
+    from webbmosaic.archives.gaia import gaia_cone
 
     fields = [field_of(path) for path in images]
     when = epoch or _mean_epoch(images, fields)
@@ -154,9 +155,10 @@ def _tell_motion(stars: Table, fields: Sequence[Field]) -> None:
     motion = motion[np.isfinite(motion)] * years
     if len(motion):
         _tell(
-            f"The images were taken from {min(epochs):.2f} to {max(epochs):.2f}. In that"
-            f" time half of the stars move by more than {np.median(motion):.1f} mas, the"
-            f" fastest by {np.max(motion):.1f} mas. Try: one catalogue for each epoch"
+            f"The images were taken from {min(epochs):.2f} to {max(epochs):.2f}. In"
+            f" that time half of the stars move by more than {np.median(motion):.1f}"
+            f" mas, the fastest by {np.max(motion):.1f} mas. Try: one catalogue for"
+            " each epoch"
         )
 
 

@@ -467,9 +467,11 @@ def test_no_more_is_taken_than_was_listed(mast, tmp_path, monkeypatch):
     handed = []
     original = Part.write
     monkeypatch.setattr(
-        Part, "write", lambda part, block: (handed.append(len(block)), original(part, block))
+        Part,
+        "write",
+        lambda part, block: (handed.append(len(block)), original(part, block)),
     )
-    uri, body = next(iter(mast.holdings.contents.items()))
+    (body,) = mast.holdings.contents.values()
 
     def odd(handler, name):
         handler.send_response(200)
@@ -523,7 +525,7 @@ def test_records_that_cannot_be_written_are_told_once(mast, tmp_path, monkeypatc
     def full(path, line):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module, "_append", full)
+    monkeypatch.setattr(module, "append", full)
     told = []
     client = Archive(mast.url, tell=told.append)
     items = plan(products_of(mast), tmp_path)
@@ -582,7 +584,9 @@ def test_lasting_failures_are_not_repeated(mast, tmp_path, monkeypatch):
 
     monkeypatch.setattr(HTTPAdapter, "send", send)
     items = [
-        module.Item(Product(name_of(), "x"), tmp_path / LAYOUT / "a" / "b", "missing", 1)
+        module.Item(
+            Product(name_of(), "x"), tmp_path / LAYOUT / "a" / "b", "missing", 1
+        )
     ]
     (outcome,) = download(mast.client(), items, tmp_path)
     assert "certificate is not accepted" in str(outcome.error)

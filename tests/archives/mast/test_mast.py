@@ -161,7 +161,9 @@ def test_nothing_after_a_full_page_is_the_end_only_if_it_is(mast, monkeypatch, r
 def test_the_list_of_files_decides_on_filters(mast):
     for detector, used in (("nrcb4", "F200W"), ("nrcblong", "F444W")):
         name = f"jw01345001001_14201_00001_{detector}_uncal.fits"
-        mast.holdings.add(name, b"x", opticalElements="F200W", product={"filters": used})
+        mast.holdings.add(
+            name, b"x", opticalElements="F200W", product={"filters": used}
+        )
     fill(mast, 1, program="01837")
     mast.holdings.products[-1]["filters"] = "F200W;CLEAR"
     wanted = Selection(programs=("1345", "1837"), filters=("f444w",))
@@ -283,7 +285,9 @@ def test_no_archive_is_a_sentence(monkeypatch):
 
     original = Archive.guard
     monkeypatch.setattr(Archive, "guard", session_guard)
-    with pytest.raises(ArchiveError, match="cannot be asked: the connection was refused"):
+    with pytest.raises(
+        ArchiveError, match="cannot be asked: the connection was refused"
+    ):
         search(Archive("http://127.0.0.1:9"), CEERS)
 
 

@@ -6,12 +6,9 @@ import requests
 from mast_server import Archive as Holdings
 from mast_server import serving
 
-from webbmosaic.archives.transport import (
-    Archive,
-    check_address,
-    pause_asked,
-    within,
-)
+from webbmosaic.archives.answers import pause_asked
+from webbmosaic.archives.threads import within
+from webbmosaic.archives.transport import Archive, check_address
 from webbmosaic.errors import ArchiveError, UsageError
 
 FILE = "jw01345002001_14201_00001_nrcb4_uncal.fits"
