@@ -272,7 +272,7 @@ def field_of(path: Path) -> Field:
                 if unit.header["NAXIS"] >= 2 and wcs.has_celestial:
                     shape = (unit.header["NAXIS2"], unit.header["NAXIS1"])
                     return Field(wcs, shape, _epoch(units, unit))
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, TypeError) as error:
         msg = f"{path}: cannot be read as an image ({error})"
         raise InputError(msg) from error
     msg = f"{path}: has no image with sky coordinates"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -207,6 +208,8 @@ def wrong_files(
     for name, need in resolution.needs.items():
         if not need.path.is_file():
             wrong[name] = f"is not in the CRDS cache ({need.path})"
+        elif not server and not os.access(need.path, os.R_OK):
+            wrong[name] = f"cannot be read ({need.path})"
         elif server and (why := server.why_wrong(need.path, hashes)):
             wrong[name] = why
     return wrong
@@ -303,7 +306,8 @@ def lock_all(
         If a file differs from what was locked under its name; nothing is written then.
     """
     earlier = read_lock(workspace.lock) or Lock("", "")
-    needed = {n.name: n.path for n in resolution.needs.values() if n.path.is_file()}
+    needs = resolution.needs.values()
+    needed = {n.name: n.path for n in needs if _readable(n.path)}
     mappings = rule_files(resolution.context, set(resolution.instruments))
     for name, path in {**needed, **mappings}.items():
         known = earlier.files.get(name)
@@ -328,6 +332,10 @@ def lock_all(
     write_lock(workspace.lock, lock)
     hashes.save()
     return lock
+
+
+def _readable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.R_OK)
 
 
 def check_lock(lock: Lock) -> list[str]:

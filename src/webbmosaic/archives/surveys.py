@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 
+from webbmosaic.archives.threads import within
 from webbmosaic.errors import ArchiveError, UsageError
 
 __all__ = ["SURVEYS", "Place", "Survey", "read_place", "resolve"]
@@ -67,6 +69,8 @@ _DATASET = re.compile(r"jw([0-9]{5}).+", re.IGNORECASE)
 _ANGLE = re.compile(r"[+-]?[0-9][0-9.:hmsd ]*", re.IGNORECASE)
 #: No program has a lower number, so two small whole numbers are a position.
 _FIRST_PROGRAM = 400
+#: Seconds to look a name up.
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -196,10 +200,13 @@ def resolve(target: str) -> tuple[float, float]:
         If it is unknown, or the resolver cannot be reached.
     """
     from astropy.coordinates import SkyCoord
-    from astropy.coordinates.name_resolve import NameResolveError
+    from astropy.coordinates.name_resolve import NameResolveError, sesame_url
 
+    secure = [url for url in sesame_url.get() if url.startswith("https://")]
+    look = partial(SkyCoord.from_name, target, parse=True, cache=True)
     try:
-        sky = SkyCoord.from_name(target, parse=True, cache=True)
+        with sesame_url.set(secure):
+            sky = within(_PATIENCE, "CDS Sesame", look)
     except (NameResolveError, OSError) as error:
         near = get_close_matches(target.upper(), [*SURVEYS, *_ALIASES], n=1)
         hint = f" Did you mean {near[0]}?" if near else ""

@@ -24,7 +24,7 @@ from webbmosaic.errors import ArchiveError, printable
 __all__ = ["ask"]
 
 #: Seconds to connect, and between two bytes.
-TIMEOUT = (15.0, 60.0)
+TIMEOUT = (15.0, 30.0)
 #: Phases of a job that goes on (UWS 1.1, section 2.1.3).
 _GOING_ON = ("PENDING", "QUEUED", "EXECUTING", "SUSPENDED", "HELD", "UNKNOWN")
 

@@ -22,7 +22,7 @@ from webbmosaic.errors import ArchiveError, UsageError
 __all__ = ["Archive", "Tell", "check_address"]
 
 #: Seconds to connect, and seconds without a byte, after which a try is given up.
-TIMEOUT = (15.0, 180.0)
+TIMEOUT = (15.0, 120.0)
 #: Seconds a question may take in all, with repetitions, until it is given up.
 PATIENCE = 600.0
 #: Bytes of the longest answer that is read into memory. A page of a search has 3 MB.
@@ -213,6 +213,10 @@ class _Guard(HTTPAdapter):  # type: ignore[misc]  # requests has no type hints
                 failed += 1
                 if failed > self._again(error):
                     raise
+                if isinstance(error, requests.Timeout):
+                    self._archive.tell(
+                        f"{self._archive.host} is silent and is asked again"
+                    )
                 pause = 0.25 * 2**failed
             else:
                 if not stream and _still_working(response):
@@ -228,7 +232,7 @@ class _Guard(HTTPAdapter):  # type: ignore[misc]  # requests has no type hints
     def _again(self, error: Exception) -> int:
         """Say how often a request is repeated after such failures."""
         silent = isinstance(error, requests.Timeout)
-        return min(self._retries, 2 if silent else 3) if passes(error) else 0
+        return min(self._retries, 1 if silent else 3) if passes(error) else 0
 
     def _wait(self, pause: float, deadline: float) -> None:
         if time.monotonic() + pause > deadline:

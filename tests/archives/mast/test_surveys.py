@@ -1,6 +1,6 @@
 import pytest
 from astropy.coordinates import SkyCoord
-from astropy.coordinates.name_resolve import NameResolveError
+from astropy.coordinates.name_resolve import NameResolveError, sesame_url
 
 from webbmosaic.archives.surveys import SURVEYS, Place, read_place, resolve
 from webbmosaic.errors import ArchiveError, UsageError
@@ -66,15 +66,18 @@ def test_every_survey_has_programs_and_a_source():
 
 
 def test_a_target_is_looked_up(monkeypatch):
-    asked = []
+    asked, addresses = [], []
 
     def from_name(name, **options):
         asked.append(name)
+        addresses.extend(sesame_url.get())
         return SkyCoord(24.17, 15.78, unit="deg")
 
     monkeypatch.setattr(SkyCoord, "from_name", from_name)
     assert resolve("NGC 628") == pytest.approx((24.17, 15.78))
     assert asked == ["NGC 628"]
+    assert addresses
+    assert all(url.startswith("https://") for url in addresses)
 
 
 def test_without_a_network_positions_are_proposed(monkeypatch):

@@ -172,3 +172,20 @@ def test_endless_answers_are_not_read(mast, monkeypatch):
 def test_nothing_that_steers_a_terminal_is_in_an_error():
     text = str(ArchiveError("a\x1b[31mb\x9b\u202ec\x07 d\xa0e\r\nf"))
     assert text == "a[31mbc d e \nf"
+
+
+def test_a_silent_archive_is_asked_once_more_and_told(mast):
+    naps = []
+
+    def odd(handler, name):
+        naps.append(1)
+        time.sleep(0.4)
+        return True
+
+    mast.holdings.odd = odd
+    told = []
+    session = Archive(mast.url, tell=told.append).session(timeout=(1.0, 0.1))
+    with pytest.raises(requests.ReadTimeout):
+        session.get(mast.url + GET)
+    assert len(naps) == 2
+    assert told == ["127.0.0.1 is silent and is asked again"]
