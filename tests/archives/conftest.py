@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -216,6 +217,8 @@ class FakeServer(ThreadingHTTPServer):
         self.changes: dict[str, object] = {}
         self.sha1: dict[str, object] = {}
         self.size: dict[str, str] = {}
+        #: seconds before a file is sent
+        self.nap = 0.0
         #: file name -> how its next downloads go wrong: corrupt, cut, error, long
         self.mishaps: dict[str, list[str]] = {}
 
@@ -293,6 +296,7 @@ class _Handler(BaseHTTPRequestHandler):
         if name not in self.server.files or mishap == "error":
             self.send_error(503 if mishap else 404)
             return
+        time.sleep(self.server.nap)
         data = self.server.files[name].read_bytes()
         if mishap == "corrupt":
             data = data[::-1]

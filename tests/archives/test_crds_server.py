@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -176,6 +177,26 @@ def test_odd_information_is_a_sentence(crds_server: Any, changes: Any) -> None:
     crds_server.changes.update(changes)
     with pytest.raises(ArchiveError, match="does not answer as it should"):
         connect()
+
+
+def test_two_processes_fetch_a_file_once(crds_server: Any) -> None:
+    crds_server.nap = 0.5
+    told: list[str] = []
+    server = connect(tell=told.append)
+    results: list[bool] = []
+
+    def fetch() -> None:
+        results.append(server.fetch(FLAT, place(), Hashes(None)))
+
+    threads = [Thread(target=fetch) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True, True]
+    assert crds_server.asked.count(FLAT) == 1
+    assert told == [f"{FLAT}: waiting for another process that fetches it"]
+    assert [path.name for path in place().parent.iterdir()] == [FLAT]
 
 
 def test_absent_files_are_asked_for_once(crds_server: Any) -> None:

@@ -33,7 +33,7 @@ __all__ = ["DEFAULT_URL", "Server", "connect", "rule_files"]
 DEFAULT_URL = "https://jwst-crds.stsci.edu"
 
 #: How stubborn: pauses of 1, 2 and 4 seconds.
-POLICY = Policy(tries=4, pause=1.0, longest=9.0, spoiled=3)
+POLICY = Policy(tries=4, pause=1.0, longest=9.0, timeout=(15.0, 30.0), spoiled=3)
 #: How often a question is repeated; the default server is not insisted on.
 _RETRIES, _RETRIES_BY_DEFAULT = 3, 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")

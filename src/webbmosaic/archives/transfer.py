@@ -172,7 +172,7 @@ def _persistently(
     name = part.source.name
     fruitless, spoiled = 0.0, 0
     while True:
-        before = part.furthest
+        before, since = part.furthest, time.monotonic()
         try:
             _stream(part, session, policy, tick=tick, stop=stop)
             return part.finish()
@@ -191,6 +191,8 @@ def _persistently(
                 raise UnreachableError(msg) from error
             if pause > max(WORTH_A_WORD, policy.longest):
                 tell(f"{name}: {error}, waiting {in_words(pause)}")
+            elif time.monotonic() > since + WORTH_A_WORD and not won:
+                tell(f"{name}: {error}, trying again")
             if stop.wait(pause):
                 raise Stopped from error
         except (WebbmosaicError, Stopped):
