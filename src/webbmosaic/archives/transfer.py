@@ -180,15 +180,8 @@ def _persistently(
             won = part.furthest > before and not error.slow
             fruitless = 0.0 if won else fruitless + error.weight
             spoiled += error.spoiled
-            if spoiled >= policy.spoiled:
-                raise ArchiveError(f"{name}: {error}, {_times(spoiled)}") from error
-            if fruitless >= policy.tries:
-                msg = f"{name}: {error}, again and again. Run again later"
-                raise UnreachableError(msg) from error
+            _despair(name, error, fruitless, spoiled, policy)
             pause = _pause(policy, fruitless, error.wait)
-            if error.wait > policy.obedience:
-                msg = f"{name}: {error} for {in_words(error.wait)}. Run again then"
-                raise UnreachableError(msg) from error
             if pause > max(WORTH_A_WORD, policy.longest):
                 tell(f"{name}: {error}, waiting {in_words(pause)}")
             elif time.monotonic() > since + WORTH_A_WORD and not won:
@@ -200,6 +193,20 @@ def _persistently(
         except _ODD as error:
             msg = f"{name}: the answer is not understood ({type(error).__name__})"
             raise ArchiveError(f"{msg}: {error}") from error
+
+
+def _despair(
+    name: str, error: TryAgainError, fruitless: float, spoiled: int, policy: Policy
+) -> None:
+    """Give a file up where another try makes no sense."""
+    if spoiled >= policy.spoiled:
+        raise ArchiveError(f"{name}: {error}, {_times(spoiled)}") from error
+    if fruitless >= policy.tries:
+        msg = f"{name}: {error}, again and again. Run again later"
+        raise UnreachableError(msg) from error
+    if error.wait > policy.obedience:
+        msg = f"{name}: {error} for {in_words(error.wait)}. Run again then"
+        raise UnreachableError(msg) from error
 
 
 def _times(count: int) -> str:
