@@ -184,7 +184,9 @@ class _Gaia(BaseHTTPRequestHandler):
             body = self.mood.get("phase", b"COMPLETED")
         elif self.path.endswith("error"):
             body = self.mood.get("error", b"")
-        self.send_response(200)
+        self.send_response(302 if "redirect" in self.mood else 200)
+        if "redirect" in self.mood:
+            self.send_header("Location", self.mood["redirect"])
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: self.mood.get("cut")])
@@ -277,6 +279,8 @@ def test_gaia_stars_that_move_into_the_field_are_asked_for(
         ({"phase": b"<html>\x1b[31m"}, "ended the job with <HTML>"),
         ({"place": None}, "started no job"),
         ({"start": 500}, "started no job"),
+        ({"redirect": "http://[::1"}, "not understood"),
+        ({"redirect": "http://gaia.example.org/"}, "https://HOST only"),
         ({"without": ["pmra"]}, "no column pmra"),
         ({"body": b"<VOTABLE><RESOURCE>"}, "cut off or no VOTable"),
         ({"body": b"\xff\xfe sorry"}, "cut off or no VOTable"),

@@ -83,7 +83,7 @@ def _start(session: requests.Session, archive: Archive, query: str) -> str:
     form |= {"PHASE": "RUN", "QUERY": query}
     try:
         answer = session.post(f"{archive.url}/async", data=form, allow_redirects=False)
-    except requests.RequestException as error:
+    except (requests.RequestException, ValueError) as error:
         raise _unanswered(archive, error) from error
     name = urlsplit(answer.headers.get("Location", "")).path.rstrip("/")
     name = name.rpartition("/")[2]
@@ -117,7 +117,7 @@ def _wait(session: requests.Session, archive: Archive, job: str) -> None:
 def _get(session: requests.Session, archive: Archive, url: str) -> requests.Response:
     try:
         answer = session.get(url)
-    except requests.RequestException as error:
+    except (requests.RequestException, ValueError) as error:
         raise _unanswered(archive, error) from error
     if not answer.ok:
         status = f"(HTTP {answer.status_code}{_words(answer.content)})"
