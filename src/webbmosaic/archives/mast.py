@@ -92,7 +92,7 @@ def search(
     if nameless and not found:
         raise ArchiveError(_ODD)
     if nameless:
-        archive.tell(f"Left out: {nameless} exposures to which MAST gives no name")
+        archive.tell(_left_out(nameless, "exposure", "name"))
     if selection.after or selection.before:
         _tell_undated(archive, found.values(), selection)
     return sorted(e for e in found.values() if selection.wants_exposure(e))
@@ -105,7 +105,11 @@ def _tell_undated(
     ageless = replace(selection, after="", before="")
     count = sum(not e.date and ageless.wants_exposure(e) for e in exposures)
     if count:
-        archive.tell(f"Left out: {count} exposures to which MAST gives no date")
+        archive.tell(_left_out(count, "exposure", "date"))
+
+
+def _left_out(count: int, what: str, lack: str) -> str:
+    return f"Left out: {count} {what}{'s'[: count != 1]} to which MAST gives no {lack}"
 
 
 def with_filters(
@@ -206,7 +210,7 @@ def list_products(
         if told:
             told(start + len(batch), len(names))
     if odd:
-        archive.tell(f"Left out: {odd} files to which MAST gives no safe name")
+        archive.tell(_left_out(odd, "file", "safe name"))
     return sorted(found.values()), sorted(bare)
 
 

@@ -133,7 +133,7 @@ def test_an_exposure_without_a_name_is_left_out_and_told(mast):
     told = []
     client = Archive(mast.url, tell=told.append)
     assert len(search(client, CEERS)) == 2
-    assert told == ["Left out: 1 exposures to which MAST gives no name"]
+    assert told == ["Left out: 1 exposure to which MAST gives no name"]
 
 
 @pytest.mark.parametrize("announced", ["25", 25.0])
@@ -216,7 +216,7 @@ def test_exposures_without_a_date_are_told_where_dates_choose(mast):
     client = Archive(mast.url, tell=told.append)
     wanted = Selection(programs=("1345",), after="2022-12-24")
     assert len(search(client, wanted)) == 2
-    assert told == ["Left out: 1 exposures to which MAST gives no date"]
+    assert told == ["Left out: 1 exposure to which MAST gives no date"]
 
 
 def test_infinite_numbers_are_no_numbers(mast):
