@@ -99,7 +99,8 @@ def test_everything_is_caught_in_one_place_only():
             or ast.unparse(node.type) in ("Exception", "BaseException")
         )
     }
-    assert catching <= {"run/tasks.py", "run/capture.py"}  # capture logs and re-raises
+    # capture logs and re-raises; threads hands on to the thread that waits
+    assert catching <= {"run/tasks.py", "run/capture.py", "archives/threads.py"}
 
 
 def test_help_imports_nothing_heavy():

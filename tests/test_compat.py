@@ -101,3 +101,22 @@ def test_every_command_is_installed():
     text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
     installed = set(re.findall(r'^"(go-[^"]+)" = "webbmosaic.compat:main"', text, re.M))
     assert installed == set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--login-token=SECRET"],
+        ["--login_token", "SECRET"],
+        ["-Login-Token=SECRET"],
+        ["--login-tokn=SECRET"],
+        ["--logintoken=SECRET"],
+        ["--user=SECRET"],
+    ],
+)
+def test_no_message_holds_the_value_of_an_option(words):
+    for name in COMMANDS:
+        with pytest.raises(click.UsageError) as refused:
+            translate(name, ["1345", *words])
+        assert "SECRET" not in refused.value.format_message()
+        assert words[0].partition("=")[0] in refused.value.format_message()

@@ -296,8 +296,10 @@ def _split(
         if not text.startswith("-") or text == "-":
             inputs += sorted(glob.glob(text)) or [text]  # noqa: PTH207 - may be absolute
             continue
-        written, equals, value = text.lstrip("-").partition("=")
-        option = _found(command, written.lower().replace("_", "-"), text, name)
+        # Messages name the option and never its value, which may be a secret.
+        text, equals, value = text.partition("=")
+        key = text.lstrip("-").lower().replace("_", "-")
+        option = _found(command, key, text, name)
         if option.value and not equals:
             if not arguments:
                 msg = f"{name}: {text} needs a value"

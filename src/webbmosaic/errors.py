@@ -21,7 +21,32 @@ other as *failed*; a task that needs a failed one is *blocked*.
 
 
 class WebbmosaicError(Exception):
-    """Something a user can understand and act on went wrong."""
+    """
+    Something a user can understand and act on went wrong.
+
+    As text it holds no character that could steer a terminal, whatever a server, a
+    file or its name has put into the sentence.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+
+def printable(text: str) -> str:
+    """
+    Take out of a text what is no letter, sign, blank or end of a line.
+
+    Parameters
+    ----------
+    text : str
+        Perhaps of others.
+
+    Returns
+    -------
+    text : str
+    """
+    kept = (c if c.isprintable() or c in "\n\t" else " " * c.isspace() for c in text)
+    return "".join(kept)
 
 
 class UsageError(WebbmosaicError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from webbmosaic.archives.transfer import Policy
 from webbmosaic.files.headers import NEEDED_KEYWORDS, Header
 
 CONTEXT = "jwst_0001.pmap"
@@ -211,7 +213,13 @@ class FakeServer(ThreadingHTTPServer):
         self.contexts = {"latest": CONTEXT, "build": CONTEXT}
         self.bad_files: list[str] = []
         self.asked: list[str] = []
-        #: file name -> how its next downloads go wrong: "corrupt", "cut", "error"
+        #: what get_server_info says otherwise, and the sha1 it lists otherwise
+        self.changes: dict[str, object] = {}
+        self.sha1: dict[str, object] = {}
+        self.size: dict[str, str] = {}
+        #: seconds before a file is sent
+        self.nap = 0.0
+        #: file name -> how its next downloads go wrong: corrupt, cut, error, long
         self.mishaps: dict[str, list[str]] = {}
 
     @property
@@ -229,6 +237,10 @@ class FakeServer(ThreadingHTTPServer):
             }
             for name, path in self.files.items()
         }
+        for name, sha1 in self.sha1.items():
+            stamps[name]["sha1sum"] = sha1  # type: ignore[assignment]
+        for name, size in self.size.items():
+            stamps[name]["size"] = size
         return {
             "observatory": "jwst",
             "latest_context": self.contexts["latest"],
@@ -243,6 +255,7 @@ class FakeServer(ThreadingHTTPServer):
             "mapping_url": {"jwst": f"{self.url}/files/"},
             "reference_url": {"jwst": f"{self.url}/files/"},
             "download_metadata": crds_encode(stamps),
+            **self.changes,
         }
 
     def answer(self, method: str, params: list[str]) -> object:
@@ -283,9 +296,12 @@ class _Handler(BaseHTTPRequestHandler):
         if name not in self.server.files or mishap == "error":
             self.send_error(503 if mishap else 404)
             return
+        time.sleep(self.server.nap)
         data = self.server.files[name].read_bytes()
         if mishap == "corrupt":
             data = data[::-1]
+        if mishap == "long":
+            data += b"more"
         self._send(data, cut=mishap == "cut")
 
     def _send(self, data: bytes, *, cut: bool = False) -> None:
@@ -306,7 +322,10 @@ def crds_server(
     thread.start()
     monkeypatch.setenv("CRDS_SERVER_URL", server.url)
     monkeypatch.setenv("CRDS_PATH", str(tmp_path / "empty"))
-    monkeypatch.setattr("webbmosaic.archives.crds_server._PAUSES", (0.0, 0.0))
+    policy = Policy(tries=3, pause=0.0, timeout=(5.0, 5.0), spoiled=3, patience=5.0)
+    for module in ("crds_server", "gather"):
+        monkeypatch.setattr(f"webbmosaic.archives.{module}.POLICY", policy)
+    monkeypatch.setattr("webbmosaic.archives.crds_server._RETRIES", 0)
     yield server
     server.shutdown()
     thread.join()

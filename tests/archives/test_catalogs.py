@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import re
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.parse import unquote_plus
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import QTable, Table
 from astropy.wcs import WCS
 from click.testing import CliRunner
 
+from webbmosaic.archives import tap
 from webbmosaic.archives.catalogs import (
     cut,
     field_of,
-    gaia_cone,
     read_catalog,
     write_catalog,
 )
+from webbmosaic.archives.gaia import gaia_cone
 from webbmosaic.cli.refcat import refcat
 from webbmosaic.errors import ArchiveError, InputError
 
@@ -156,23 +163,34 @@ class _Gaia(BaseHTTPRequestHandler):
     """A TAP service with two stars, answering jobs as Gaia's does."""
 
     asked: list[str]
+    mood: dict[str, Any]
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
 
     def do_POST(self) -> None:
         self.asked.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-        self.send_response(303)
-        self.send_header("Location", f"http://{self.headers['Host']}/async/7")
+        self.send_response(self.mood.get("start", 303))
+        if "place" not in self.mood:
+            self.send_header("Location", "http://elsewhere.example.org/async/7")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def do_GET(self) -> None:
-        body = b"COMPLETED" if self.path.endswith("phase") else self.stars()
-        self.send_response(200)
+        if self.mood.get("silent"):
+            time.sleep(self.mood["silent"])
+        body = self.mood.get("body") or self.stars()
+        if self.path.endswith("phase"):
+            body = self.mood.get("phase", b"COMPLETED")
+        elif self.path.endswith("error"):
+            body = self.mood.get("error", b"")
+        self.send_response(302 if "redirect" in self.mood else 200)
+        if "redirect" in self.mood:
+            self.send_header("Location", self.mood["redirect"])
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(body[: self.mood.get("cut")])
+        self.close_connection = "cut" in self.mood
 
     def stars(self) -> bytes:
         one = {"source_id": [1, 2], "ra": [150.0, 150.001], "dec": [60.0, 60.0]}
@@ -180,43 +198,198 @@ class _Gaia(BaseHTTPRequestHandler):
         moving = {"pmra": [100.0, np.nan], "pmdec": [-50.0, np.nan]}
         out = BytesIO()
         table = Table({**one, **errors, **moving, "phot_g_mean_mag": [18.0, 19.0]})
+        table = table[: self.mood.get("rows")]
+        table.remove_columns(self.mood.get("without", []))
         table.write(out, format="votable")
-        return out.getvalue()
+        status = self.mood.get("status")
+        info = f'<INFO name="QUERY_STATUS" value="{status}"/></RESOURCE>'
+        text = out.getvalue().decode()
+        return (text.replace("</RESOURCE>", info) if status else text).encode()
+
+
+@dataclass
+class Gaia:
+    """What the archive was asked, and how it behaves."""
+
+    asked: list[str]
+    mood: dict[str, Any]
 
 
 @pytest.fixture
-def gaia(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """A local Gaia archive; gives what it was asked."""
-    handler = type("Handler", (_Gaia,), {"asked": []})
+def gaia(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gaia]:
+    """A local Gaia archive."""
+    state = Gaia([], {})
+    handler = type("Handler", (_Gaia,), {"asked": state.asked, "mood": state.mood})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setenv("WEBBMOSAIC_GAIA_URL", url)
-    yield handler.asked  # type: ignore[attr-defined]
+    yield state
     server.shutdown()
     thread.join()
     server.server_close()
 
 
-@pytest.mark.filterwarnings(
-    "ignore:unclosed", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
-def test_gaia_stars_move_to_the_epoch_and_are_kept(gaia: Any, tmp_path: Path) -> None:
+def vector(ra: float, dec: float) -> Any:
+    a, d = np.radians([ra, dec])
+    return np.array([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)])
+
+
+def test_gaia_stars_move_along_great_circles_and_are_kept(
+    gaia: Gaia, tmp_path: Path
+) -> None:
     stars = gaia_cone(150.0, 60.0, 0.1, epoch=2026.0, folder=tmp_path)
-    moved = (stars["RA"][0] - 150.0) * np.cos(np.radians(60.0)) * 3.6e6
-    assert moved == pytest.approx(1000.0, rel=1e-6)
-    assert (stars["DEC"][0] - 60.0) * 3.6e6 == pytest.approx(-500.0, rel=1e-6)
-    assert stars["RA"][1] == 150.001
+    # Independently: the position plus years of motion along its tangents.
+    a, d = np.radians([150.0, 60.0])
+    east = np.array([-np.sin(a), np.cos(a), 0.0])
+    north = np.array([-np.sin(d) * np.cos(a), -np.sin(d) * np.sin(a), np.cos(d)])
+    moved = vector(150.0, 60.0) + np.radians((1.0 * east - 0.5 * north) / 3600)
+    found = vector(stars["RA"][0], stars["DEC"][0])
+    apart = np.degrees(np.linalg.norm(found - moved / np.linalg.norm(moved))) * 3.6e6
+    assert apart < 1e-3
+    assert stars["RA"][1] == pytest.approx(150.001, abs=1e-12)
     assert list(stars["mag"]) == [18.0, 19.0]
     again = gaia_cone(150.0, 60.0, 0.1, epoch=2016.0, folder=tmp_path)
-    assert again["RA"][0] == 150.0
-    assert len(gaia) == 1
-    assert "gaiadr3.gaia_source" in gaia[0]
+    assert again["RA"][0] == pytest.approx(150.0, abs=1e-12)
+    assert len(gaia.asked) == 1
+    assert "gaiadr3.gaia_source" in gaia.asked[0]
+
+
+def test_gaia_stars_that_move_into_the_field_are_asked_for(
+    gaia: Gaia, tmp_path: Path
+) -> None:
+    gaia_cone(150.0, 60.0, 0.1, epoch=2046.0, folder=tmp_path)
+    circle = re.search(r"60\.0+,([\d.]+)", unquote_plus(gaia.asked[0]).replace(" ", ""))
+    assert circle is not None
+    assert float(circle[1]) > 0.1 + 30 * 10.39 / 3600
+
+
+@pytest.mark.parametrize(
+    ("mood", "message"),
+    [
+        ({"status": "OVERFLOW"}, "only a part of the rows"),
+        ({"status": "ERROR"}, "could not do the query"),
+        ({"phase": b"ABORTED"}, "ended the job with ABORTED"),
+        (
+            {"phase": b"ERROR", "error": b"<b>\x1b[31mno disk</b>"},
+            r"ERROR: \[31mno disk",
+        ),
+        ({"phase": b"<html>\x1b[31m"}, "ended the job with <HTML>"),
+        ({"place": None}, "started no job"),
+        ({"start": 500}, "started no job"),
+        ({"redirect": "http://[::1"}, "not understood"),
+        ({"redirect": "http://gaia.example.org/"}, "https://HOST only"),
+        ({"without": ["pmra"]}, "no column pmra"),
+        ({"body": b"<VOTABLE><RESOURCE>"}, "cut off or no VOTable"),
+        ({"body": b"\xff\xfe sorry"}, "cut off or no VOTable"),
+        ({"cut": 5, "phase": b"COMPLETED"}, "does not answer"),
+    ],
+)
+def test_a_bad_answer_of_gaia_is_a_sentence_and_not_kept(
+    gaia: Gaia,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mood: dict[str, Any],
+    message: str,
+) -> None:
+    monkeypatch.setattr("webbmosaic.archives.transport.time.sleep", lambda _: None)
+    gaia.mood.update(mood)
+    with pytest.raises(ArchiveError, match=message) as error:
+        gaia_cone(150.0, 60.0, 0.1, epoch=2016.0, folder=tmp_path)
+    assert "\x1b" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+    gaia.mood.clear()
+    assert len(gaia_cone(150.0, 60.0, 0.1, epoch=2016.0, folder=tmp_path)) == 2
+
+
+def test_an_empty_answer_and_a_damaged_file_are_not_used_again(
+    gaia: Gaia, tmp_path: Path
+) -> None:
+    gaia.mood["rows"] = 0
+    assert len(gaia_cone(150.0, 60.0, 0.1, epoch=2016.0, folder=tmp_path)) == 0
+    assert list(tmp_path.iterdir()) == []
+    gaia.mood.clear()
+    gaia_cone(150.0, 60.0, 0.1, epoch=2016.0, folder=tmp_path)
+    (kept,) = tmp_path.iterdir()
+    kept.write_text(kept.read_text()[:200])
+    assert len(gaia_cone(150.0, 60.0, 0.1, epoch=2016.0, folder=tmp_path)) == 2
+    assert len(gaia.asked) == 3
+
+
+def test_a_silent_gaia_is_not_waited_for_for_ever(gaia: Gaia) -> None:
+    gaia.mood["silent"] = 2.0
+    url = os.environ["WEBBMOSAIC_GAIA_URL"]
+    with pytest.raises(ArchiveError, match="did not come to an end within 0 s"):
+        tap.ask(url, "SELECT", columns=(), tell=print, patience=0.2)
 
 
 def test_no_gaia(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webbmosaic.archives.transport.time.sleep", lambda _: None)
     monkeypatch.setenv("WEBBMOSAIC_GAIA_URL", "http://127.0.0.1:9")
     with pytest.raises(ArchiveError, match=r"127\.0\.0\.1:9 does not answer"):
         gaia_cone(150.0, 60.0, 0.1, epoch=2016.0, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def call_gaia(*arguments: object) -> Any:
+    return CliRunner().invoke(refcat, ["gaia", *map(str, arguments)])
+
+
+def test_images_of_several_epochs_get_one_and_are_told(
+    gaia: Gaia, tmp_path: Path
+) -> None:
+    images = [make_image(tmp_path / f"{n}.fits", 150.0, 60.0) for n in (1, 2)]
+    for image, mjd in zip(images, (59000.0, 61000.0), strict=True):
+        fits.setval(image, "MJD-AVG", value=mjd, ext=1)
+    out = tmp_path / "out.ecsv"
+    result = call_gaia(*images, "-o", out)
+    assert result.exit_code == 0, result.output
+    assert "fastest by 612" in result.stderr
+    written = Table.read(out)
+    assert written.meta["epoch"] == pytest.approx(2000 + (60000 - 51544.5) / 365.25)
+    assert "several" not in call_gaia(images[0], "-o", out).stderr
+
+
+def test_an_image_without_a_date_needs_an_epoch(gaia: Gaia, tmp_path: Path) -> None:
+    image = make_image(tmp_path / "i.fits", 150.0, 60.0)
+    fits.delval(image, "DATE-OBS")
+    out = tmp_path / "out.ecsv"
+    error = call_gaia(image, "-o", out).exception
+    assert isinstance(error, InputError)
+    assert "i.fits: has no date" in str(error)
+    assert call_gaia(image, "-o", out, "--epoch", "2023.5").exit_code == 0
+    for bad in ("nan", "inf", "20235"):
+        assert call_gaia(image, "-o", out, "--epoch", bad).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffRAJ2000;DEJ2000;mag\n150.1;2.2;20\n",
+        "ra;dec;mag\n150,1;2,2;20\n",
+        "_RAJ2000\t_DEJ2000\n150.1\t2.2\n",
+        "#VizieR\nRAJ2000;DEJ2000;mag\ndeg;deg;mag\n---;---;---\n150.1;2.2;20\n",
+        "RAJ2000;DEJ2000\n10 00 24.0;+02 12 00\n",
+        'id,sky_centroid\n1,"150.1,2.2"\n',
+        "sky_centroid.ra,sky_centroid.dec\n150.1,2.2\n",
+        'ra,dec\n150.1,2.2\n"",""\n',
+    ],
+)
+def test_csv_of_any_making(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "c.csv"
+    path.write_text(text, encoding="utf-8")
+    found = read_catalog(path)
+    np.testing.assert_allclose(found["RA"], [150.1])
+    np.testing.assert_allclose(found["DEC"], [2.2])
+    if "mag" in text:
+        assert list(found["mag"]) == [20]
+
+
+def test_the_pipelines_own_catalogues_are_read(tmp_path: Path) -> None:
+    sky = SkyCoord([150.1, 150.2], [2.1, 2.2], unit="deg")
+    QTable({"label": [1, 2], "sky_centroid": sky}).write(tmp_path / "c.ecsv")
+    found = read_catalog(tmp_path / "c.ecsv")
+    assert found.colnames == ["RA", "DEC", "ID"]
+    np.testing.assert_allclose(found["RA"], [150.1, 150.2])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -78,12 +80,123 @@ def test_a_bad_download_is_repeated(crds_server: Any, mishap: str) -> None:
     assert crds_server.asked.count(FLAT) == 3
 
 
-@pytest.mark.parametrize("mishap", ["corrupt", "cut", "error"])
+@pytest.mark.parametrize("mishap", ["corrupt", "cut", "error", "long"])
 def test_what_stays_bad_is_not_kept(crds_server: Any, mishap: str) -> None:
-    crds_server.mishaps[FLAT] = [mishap] * 9
+    crds_server.mishaps[FLAT] = [mishap] * 99
     with pytest.raises(ArchiveError, match=FLAT):
         connect().fetch(FLAT, place(), Hashes(None))
-    assert list(place().parent.iterdir()) == []
+    left = [p.name for p in place().parent.iterdir()]
+    resumable = [f"{FLAT}.part", f"{FLAT}.part.json"] if mishap == "cut" else []
+    assert sorted(left) == resumable
+
+
+@pytest.mark.parametrize("kind", ["mapping", "reference"])
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("http://crds.example.org/files", "https://HOST only"),
+        ("https://crds.example.org/files", "at another host, crds.example.org"),
+        ("file:///etc", "https://HOST only"),
+        ("http://[::1", "an address is none"),
+        ("", "https://HOST only"),
+    ],
+)
+def test_files_come_from_the_servers_own_host(
+    crds_server: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    place: str,
+    message: str,
+) -> None:
+    crds_server.changes[f"{kind}_url"] = {"jwst": place}
+    with pytest.raises(ArchiveError, match=message):
+        connect()
+    monkeypatch.setenv(f"CRDS_{kind.upper()}_URI", f"{crds_server.url}/files")
+    assert connect().fetch(FLAT, locate_reference(FLAT, "NIRCAM"), Hashes(None))
+
+
+@pytest.mark.parametrize("sha1", ["none", "", None, 5, "0" * 39])
+def test_without_a_sha1_nothing_is_fetched_nor_believed(
+    crds_server: Any, sha1: object
+) -> None:
+    crds_server.sha1[FLAT] = sha1
+    server = connect()
+    for _ in range(2):
+        with pytest.raises(ArchiveError, match="lists no size and sha1"):
+            server.fetch(FLAT, place(), Hashes(None))
+        place().parent.mkdir(parents=True, exist_ok=True)
+        place().write_bytes(crds_server.files[FLAT].read_bytes())
+    assert "cannot be checked" in server.why_wrong(place(), Hashes(None))
+    assert FLAT not in crds_server.asked
+
+
+def test_no_program_is_run_and_no_file_read_for_a_download(
+    crds_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRDS_DOWNLOAD_MODE", "plugin")
+    monkeypatch.setenv("CRDS_DOWNLOAD_PLUGIN", f"touch {tmp_path}/ran")
+    monkeypatch.setenv("CRDS_CONFIG_URI", f"file://{tmp_path}")
+    assert connect().fetch(FLAT, place(), Hashes(None))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_good_file_stays_until_a_better_one_has_come(crds_server: Any) -> None:
+    place().parent.mkdir(parents=True)
+    place().write_bytes(b"older")
+    crds_server.mishaps[FLAT] = ["corrupt"] * 9
+    with pytest.raises(ArchiveError):
+        connect().fetch(FLAT, place(), Hashes(None))
+    assert place().read_bytes() == b"older"
+
+
+def test_what_a_killed_crds_has_left_is_swept(crds_server: Any) -> None:
+    folder = place().parent
+    folder.mkdir(parents=True)
+    alive, fresh = (
+        folder / f".tmp_{FLAT}_{os.getpid()}",
+        folder / f".tmp_{FLAT}_4194303",
+    )
+    dead = folder / f".tmp_{FLAT}_4194302"
+    for path in (alive, fresh, dead):
+        path.write_bytes(b"half")
+        os.utime(path, (0, 0) if path != fresh else None)
+    connect().fetch(FLAT, place(), Hashes(None))
+    assert sorted(folder.iterdir()) == sorted([alive, fresh, place()])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"download_metadata": 5},
+        {"download_metadata": {"crds_encoded": "1.0", "crds_payload": "%%"}},
+        {"bad_files_list": 5},
+        {"mapping_url": None},
+    ],
+)
+def test_odd_information_is_a_sentence(crds_server: Any, changes: Any) -> None:
+    crds_server.changes.update(changes)
+    with pytest.raises(ArchiveError, match="does not answer as it should"):
+        connect()
+
+
+def test_two_processes_fetch_a_file_once(crds_server: Any) -> None:
+    crds_server.nap = 0.5
+    told: list[str] = []
+    server = connect(tell=told.append)
+    results: list[bool] = []
+
+    def fetch() -> None:
+        results.append(server.fetch(FLAT, place(), Hashes(None)))
+
+    threads = [Thread(target=fetch) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True, True]
+    assert crds_server.asked.count(FLAT) == 1
+    assert told == [f"{FLAT}: waiting for another process that fetches it"]
+    assert [path.name for path in place().parent.iterdir()] == [FLAT]
 
 
 def test_absent_files_are_asked_for_once(crds_server: Any) -> None:

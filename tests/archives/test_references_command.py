@@ -15,11 +15,12 @@ from click.testing import CliRunner, Result
 
 from webbmosaic.cli.references import references
 from webbmosaic.datasets import Dataset, Workspace
-from webbmosaic.errors import ReferenceFileError, WebbmosaicError
+from webbmosaic.errors import ReferenceFileError, UsageError, WebbmosaicError
 from webbmosaic.files.headers import Header
 
 CONTEXT = "jwst_0001.pmap"
 FLAT = "jwst_nircam_flat_0001.fits"
+PLAIN = ("apcorr", "distortion", "flat", "gain", "mask", "readnoise", "abvegaoffset")
 NAMES = [f"jw01345001001_02101_{n:05}_nrcb1" for n in (1, 2, 3)]
 Run = Callable[..., Result]
 
@@ -175,7 +176,7 @@ def test_a_named_server_must_answer(
     cache: Any, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CRDS_SERVER_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("webbmosaic.archives.crds_server._PAUSES", ())
+    monkeypatch.setattr("webbmosaic.archives.crds_server._RETRIES", 0)
     assert "Try: --offline" in str(run().exception)
 
 
@@ -184,7 +185,7 @@ def test_the_default_server_may_be_out_of_reach(
 ) -> None:
     where = "webbmosaic.archives.crds_server."
     monkeypatch.setattr(where + "DEFAULT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr(where + "_PAUSES", (0.0,))
+    monkeypatch.setattr(where + "_RETRIES_BY_DEFAULT", 0)
     result = run()
     assert result.exit_code == 0
     assert "was not reached" in result.output
@@ -314,3 +315,39 @@ def test_a_new_context_is_pinned_on_request(
     assert run("--offline", "--context", "jwst_0002.pmap").exit_code == 0
     assert lock_of(work)["context"] == "jwst_0002.pmap"
     assert "jwst_0001.pmap" not in lock_of(work)["mappings"]
+
+
+def test_without_a_place_for_the_cache_nothing_is_written(
+    crds_server: Any, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CRDS_PATH")
+    error = run().exception
+    assert isinstance(error, UsageError)
+    assert "CRDS_PATH is not set" in str(error)
+    assert not crds_server.asked
+    monkeypatch.setenv("CRDS_PATH", "")  # to be restored after what --cache sets
+    assert run("--cache", tmp_path / "new").exit_code == 0
+    assert (tmp_path / "new" / "references").is_dir()
+
+
+def test_a_server_that_dies_is_not_waited_for_file_by_file(
+    crds_server: Any, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in crds_server.files:
+        if name.endswith(".fits"):
+            crds_server.mishaps[name] = ["error"] * 99
+    result = run()
+    assert result.exit_code == 1
+    asked = [name for name in crds_server.asked if name.endswith(".fits")]
+    assert len(asked) == 3 + 1 + 1  # tries of the first; of two others; of no more
+    assert result.stderr.count("not fetched, because") == len(PLAIN) - 3
+    crds_server.mishaps.clear()
+    assert run().exit_code == 0
+
+
+def test_sizes_that_are_not_known_are_said(crds_server: Any, run: Run) -> None:
+    assert "at least" not in run("--dry-run").output
+    crds_server.size[FLAT] = "many"
+    result = run("--dry-run")
+    assert f"{FLAT}  of unknown size" in result.output
+    assert "to fetch, at least" in result.output

@@ -1,8 +1,9 @@
-"""Reference catalogues for astrometry: Gaia, the user's own, cut to a field."""
+"""Reference catalogues for astrometry, of any making, cut to a field."""
 
 from __future__ import annotations
 
-import os
+import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +16,17 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
-from webbmosaic.archives.transport import check_address
-from webbmosaic.errors import ArchiveError, InputError
+from webbmosaic.errors import InputError
 from webbmosaic.files.products import atomic
 
-__all__ = ["Field", "cut", "field_of", "gaia_cone", "read_catalog", "write_catalog"]
-
-GAIA_URL = "https://gea.esac.esa.int/tap-server/tap"
-#: Gaia DR3 positions are for this Julian year (Gaia Collaboration, Vallenari+2023).
-GAIA_EPOCH = 2016.0
+__all__ = [
+    "Field",
+    "cut",
+    "field_of",
+    "read_catalog",
+    "with_our_names",
+    "write_catalog",
+]
 
 _NAMES = {
     "RA": ("ra", "ra_icrs", "raj2000", "ra_j2000", "alpha_j2000", "alphawin_j2000",
@@ -59,23 +62,71 @@ def read_catalog(path: Path) -> Table:
     InputError
         If it cannot be read, or has no columns of positions.
     """
-    import warnings
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)  # odd units of others
-            table = Table.read(path, format=_FORMATS.get(path.suffix.lower()))
+            table = _read_table(path)
     except (IORegistryError, OSError, ValueError, TypeError, KeyError) as error:
-        msg = f"{path}: cannot be read as a catalogue ({str(error).splitlines()[0]})"
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        msg = f"{path}: cannot be read as a catalogue ({why})"
         raise InputError(msg) from error
+    return with_our_names(table, path)
+
+
+def _read_table(path: Path) -> Table:
+    """Read a table; of text, what separates the columns is found out."""
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".tsv"):
+        return Table.read(path, format=_FORMATS.get(suffix))
+    # utf-8-sig: spreadsheets begin files with a mark of the order of bytes
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = [line for line in lines if line.strip() and not line.startswith("#")]
+    head = lines[0] if lines else ""
+    between = max(",;\t|", key=head.count)
+    # VizieR writes the units and a line of dashes below the names.
+    if len(lines) > 2 and "-" in lines[2] and not set(lines[2]) - set('- "' + between):
+        del lines[1:3]
+    return Table.read(lines, format="ascii.csv", delimiter=between)
+
+
+def with_our_names(table: Table, source: Path | str) -> Table:
+    """
+    Give columns our names, and positions in degrees.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        With columns of any known names; it is changed.
+    source : `~pathlib.Path` or str
+        Where it is from, for messages.
+
+    Returns
+    -------
+    catalog : `~astropy.table.Table`
+        As `read_catalog` gives it.
+
+    Raises
+    ------
+    InputError
+        If it has no columns of positions.
+    """
+    from astropy.coordinates import SkyCoord
+
+    if "sky_centroid" in table.colnames and not _find(table, _NAMES["RA"]):
+        sky = table["sky_centroid"]
+        if not isinstance(sky, SkyCoord):
+            parts = [re.split(r"[,\s]+", str(pair).strip()) for pair in sky]
+            sky = SkyCoord([" ".join(pair) for pair in parts], unit="deg")
+        table["RA"], table["DEC"] = sky.icrs.ra.deg, sky.icrs.dec.deg
+        table.remove_column("sky_centroid")
     found = {name: _find(table, known) for name, known in _NAMES.items()}
     if not found["RA"] or not found["DEC"]:
         msg = (
-            f"{path}: has no columns of positions among"
+            f"{source}: has no columns of positions among"
             f" {', '.join(table.colnames[:8])}. Try: call them RA and DEC, in degrees"
         )
         raise InputError(msg)
-    ra, dec = _degrees(table, found["RA"], found["DEC"], path)
+    ra, dec = _degrees(table, found["RA"], found["DEC"], source)
     for name, column in found.items():
         if column and column != name:
             table[name] = table[column]
@@ -95,24 +146,38 @@ def _find(table: Table, known: Sequence[str]) -> str:
 
 
 def _degrees(
-    table: Table, ra: str, dec: str, path: Path
+    table: Table, ra: str, dec: str, source: Path | str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give positions in degrees; text is read as hours and degrees (10:00:29.1)."""
+    """Give positions in degrees; 10:00:29.1 is read as hours and degrees."""
     from astropy import units
     from astropy.coordinates import Angle
 
     angles = []
     for name, default in ((ra, units.hourangle), (dec, units.deg)):
         column = table[name]
-        text = column.dtype.kind in "USO"
-        unit = default if text else column.unit or units.deg
         try:
-            values = [str(v) for v in column] if text else np.ma.filled(column, np.nan)
-            angles.append(Angle(np.asarray(values), unit=unit).to_value(units.deg))
+            values, sexagesimal = _values(column)
+            unit = default if sexagesimal else column.unit or units.deg
+            gaps = [word == "" for word in values] if sexagesimal else False
+            words = [word or "0" for word in values] if sexagesimal else values
+            angle = Angle(np.asarray(words), unit=unit).to_value(units.deg)
+            angles.append(np.where(gaps, np.nan, angle))
         except (ValueError, TypeError, units.UnitsError) as error:
-            msg = f"{path}: column {name} holds no angles ({error})"
+            msg = f"{source}: column {name} holds no angles ({error})"
             raise InputError(msg) from error
-    return np.asarray(angles[0], float), np.asarray(angles[1], float)
+    return angles[0], angles[1]
+
+
+def _values(column: Any) -> tuple[Any, bool]:
+    """Give numbers, or text with hours, and which of both it is."""
+    if column.dtype.kind not in "USO":
+        return np.ma.filled(column, np.nan), False
+    words = ["" if value is np.ma.masked else str(value).strip() for value in column]
+    try:
+        # A decimal comma goes with semicolons between the columns.
+        return [float(word.replace(",", ".") or "nan") for word in words], False
+    except ValueError:
+        return words, True
 
 
 @dataclass(frozen=True)
@@ -197,8 +262,6 @@ def field_of(path: Path) -> Field:
     InputError
         If it cannot be read or has no sky coordinates.
     """
-    import warnings
-
     from astropy.wcs import WCS
 
     try:
@@ -209,7 +272,7 @@ def field_of(path: Path) -> Field:
                 if unit.header["NAXIS"] >= 2 and wcs.has_celestial:
                     shape = (unit.header["NAXIS2"], unit.header["NAXIS1"])
                     return Field(wcs, shape, _epoch(units, unit))
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, TypeError) as error:
         msg = f"{path}: cannot be read as an image ({error})"
         raise InputError(msg) from error
     msg = f"{path}: has no image with sky coordinates"
@@ -219,10 +282,13 @@ def field_of(path: Path) -> Field:
 def _epoch(units: Any, unit: Any) -> float | None:
     from astropy.time import Time
 
-    mjd = unit.header.get("MJD-AVG") or unit.header.get("MJD-BEG")
-    if mjd:
-        return float(Time(mjd, format="mjd").jyear)
-    day = units[0].header.get("DATE-OBS")
+    headers = (unit.header, units[0].header)
+    for key in ("MJD-AVG", "MJD-BEG", "MJD-OBS", "EXPSTART"):
+        for header in headers:
+            if header.get(key):
+                return float(Time(header[key], format="mjd").jyear)
+    days = (header.get("DATE-OBS") for header in headers)
+    day = next((day for day in days if day), None)
     return float(Time(day).jyear) if day else None
 
 
@@ -273,66 +339,3 @@ def write_catalog(catalog: Table, path: Path, *, name: str = "") -> None:
     catalog.meta["name"] = name or path.stem
     with atomic(path) as temporary:
         catalog.write(temporary, format=formats[path.suffix.lower()], overwrite=True)
-
-
-def gaia_cone(
-    ra: float, dec: float, radius: float, *, epoch: float, folder: Path
-) -> Table:
-    """
-    Fetch the stars of Gaia DR3 around a position, moved to an epoch.
-
-    Parameters
-    ----------
-    ra, dec, radius : float
-        ICRS, in degrees.
-    epoch : float
-        Julian year. Stars without a measured proper motion stay where they were in
-        2016.
-    folder : `~pathlib.Path`
-        Where answers are kept as ECSV; asked for again, they are read from there.
-
-    Returns
-    -------
-    catalog : `~astropy.table.Table`
-        ``RA``, ``DEC`` (degrees, at ``epoch``), ``ID``, ``mag`` (G), ``ra_error``,
-        ``dec_error`` (mas, at 2016), ``pmra``, ``pmdec`` (mas/yr), ``ruwe``.
-
-    Raises
-    ------
-    ArchiveError
-        If the archive does not answer.
-    """
-    path = folder / f"gaia_dr3_{ra:.5f}_{dec:+.5f}_{radius:.5f}.ecsv"
-    if not path.exists():
-        write_catalog(_ask_gaia(ra, dec, radius), path)
-    return _moved(read_catalog(path), epoch)
-
-
-def _ask_gaia(ra: float, dec: float, radius: float) -> Table:
-    """Ask as an asynchronous job: those are not cut off at 2,000 rows."""
-    import requests
-    from astroquery.utils.tap import TapPlus
-
-    url = check_address(os.environ.get("WEBBMOSAIC_GAIA_URL") or GAIA_URL)
-    query = (
-        "SELECT source_id, ra, dec, ra_error, dec_error, pmra, pmdec, phot_g_mean_mag,"
-        " ruwe FROM gaiadr3.gaia_source WHERE 1 = CONTAINS(POINT('ICRS', ra, dec),"
-        f" CIRCLE('ICRS', {ra:.8f}, {dec:.8f}, {radius:.8f}))"
-    )
-    try:
-        return TapPlus(url=url).launch_job_async(query).get_results()
-    except (OSError, ValueError, requests.RequestException) as error:
-        msg = (
-            f"{url} does not answer: {error}. Try: again later, or a catalogue of yours"
-        )
-        raise ArchiveError(msg) from error
-
-
-def _moved(catalog: Table, epoch: float) -> Table:
-    """Apply proper motions: linear on the sky, which holds to 1e-3 mas in decades."""
-    years = epoch - GAIA_EPOCH
-    motion = [np.nan_to_num(np.ma.filled(catalog[c], 0.0)) for c in ("pmra", "pmdec")]
-    catalog["RA"] += motion[0] * years / 3.6e6 / np.cos(np.radians(catalog["DEC"]))
-    catalog["DEC"] += motion[1] * years / 3.6e6
-    catalog.meta["epoch"] = epoch
-    return catalog

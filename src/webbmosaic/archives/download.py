@@ -2,67 +2,41 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from webbmosaic.archives.holdings import Product
 from webbmosaic.archives.mast import product_url
-from webbmosaic.archives.part import Source, part_path, whole_fits
-from webbmosaic.archives.transfer import (
-    Policy,
-    Stopped,
-    Tick,
-    UnreachableError,
-    fetch,
-)
+from webbmosaic.archives.part import Source, Stopped, part_path, whole_fits
+from webbmosaic.archives.records import LAYOUT, Record, append, journal, read_records
+from webbmosaic.archives.threads import in_threads
+from webbmosaic.archives.transfer import Policy, Tick, UnreachableError, fetch
 from webbmosaic.archives.transport import Archive
-from webbmosaic.errors import StorageError, WebbmosaicError
+from webbmosaic.errors import ArchiveError, StorageError, WebbmosaicError
 
-__all__ = ["Item", "Outcome", "Record", "download", "plan", "read_records"]
+__all__ = ["LAYOUT", "Item", "Outcome", "download", "plan", "read_records"]
 
 #: Files fetched at once; more does not make MAST faster.
 STREAMS = 4
-#: Where downloads lie below the folder given, as astroquery and the portal have it.
-LAYOUT = Path("mastDownload", "JWST")
 #: Bytes to leave free on the disk, and more for the corners of large downloads.
 _SPARE = 1_000_000
 #: Files in a row that found no archive, after which it is taken to be down.
 _DOWN = 8
-
-
-@dataclass(frozen=True)
-class Record:
-    """
-    What is remembered of a download, one line each in ``downloads.jsonl``.
-
-    Attributes
-    ----------
-    path : str
-        Relative to ``mastDownload/JWST``.
-    size : int
-        Bytes.
-    sha256 : str
-        64 hexadecimal digits.
-    modified : int
-        Modification time, nanoseconds: a file with another one is looked at again.
-    url, fetched : str
-        From where (empty: fetched by another program), and when (ISO 8601, UTC).
-    """
-
-    path: str
-    size: int
-    sha256: str
-    modified: int
-    url: str
-    fetched: str
+#: Seconds that streams have to put away what they hold when the user stops them.
+_GRACE = 1.0
+#: Reasons to fetch a file that its looks alone may refute.
+_WITHOUT_RECORD = ("missing", "another size", "not whole")
+#: What no other file will find different.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -147,9 +121,15 @@ def plan(
 def _complaint(target: Path, product: Product, record: Record | None) -> str:
     """Say what is wrong with the file that is there, if anything."""
     try:
-        status = target.stat()
+        return _difference(target, product, record)
     except FileNotFoundError:
         return "missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
+def _difference(target: Path, product: Product, record: Record | None) -> str:
+    status = target.stat()
     if product.size is not None and status.st_size != product.size:
         return "another size"
     if record and (record.size, record.modified) == (
@@ -165,49 +145,15 @@ def _complaint(target: Path, product: Product, record: Record | None) -> str:
 
 
 def _digest(path: Path) -> str:
-    import hashlib
-
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _part_size(target: Path) -> int:
     try:
-        return part_path(target).stat().st_size
-    except FileNotFoundError:
+        return part_path(target).lstat().st_size
+    except OSError:
         return 0
-
-
-def read_records(folder: Path) -> dict[str, Record]:
-    """
-    Read what was downloaded into a folder; a torn last line is no record.
-
-    Parameters
-    ----------
-    folder : `~pathlib.Path`
-        The download folder.
-
-    Returns
-    -------
-    records : dict
-        Path relative to ``mastDownload/JWST`` -> the newest Record.
-    """
-    records = {}
-    try:
-        lines = _journal(folder).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return {}
-    for line in lines:
-        try:
-            record = Record(**json.loads(line))
-        except (ValueError, TypeError):
-            continue
-        records[record.path] = record
-    return records
-
-
-def _journal(folder: Path) -> Path:
-    return folder / LAYOUT / "downloads.jsonl"
 
 
 def download(
@@ -253,23 +199,34 @@ def download(
     wanted = [item for item in items if item.reason]
     _check_room(folder, sum(item.missing for item in wanted))
     work = _Work(archive, folder, policy=policy or Policy(), tick=tick)
+    others = [item for item in items if not item.reason and not item.recorded]
     outcomes = []
-    with _pool(streams, work.stop) as pool:
-        others = [item for item in items if not item.reason and not item.recorded]
-        list(pool.map(work.adopt, others))
-        futures = [pool.submit(work.run, item) for item in wanted]
-        for outcome in _outcomes(futures, work.stop):
+    try:
+        for _ in in_threads(others, work.adopt, streams):
+            pass
+        down = 0
+        for ended in in_threads(wanted, work.run, streams):
+            outcome = _outcome(*ended)
+            down = down + 1 if isinstance(outcome.error, UnreachableError) else 0
+            if down >= _DOWN or _is_full(outcome.error):
+                work.stop.set()
             outcomes.append(outcome)
             if done:
                 done(outcome)
+    finally:
+        work.close()
     return outcomes
 
 
 def _check_room(folder: Path, missing: int) -> None:
     place = folder.absolute()
-    while not place.exists():
+    while not os.path.lexists(place):
         place = place.parent
-    free = shutil.disk_usage(place).free
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError as error:
+        msg = f"{place}: cannot be written ({error.strerror}). Try: --download-dir"
+        raise StorageError(msg) from error
     if missing and 1.01 * missing + _SPARE > free:
         msg = (
             f"The files need {missing / 1e9:.2f} GB and the disk has"
@@ -278,31 +235,30 @@ def _check_room(folder: Path, missing: int) -> None:
         raise StorageError(msg)
 
 
-@contextmanager
-def _pool(streams: int, stop: threading.Event) -> Iterator[ThreadPoolExecutor]:
-    """Make threads that end soon when the user has had enough."""
-    pool = ThreadPoolExecutor(streams, thread_name_prefix="download")
-    finished = False
-    try:
-        yield pool
-        finished = True
-    finally:
-        if not finished:
-            stop.set()
-        pool.shutdown(cancel_futures=stop.is_set())
+def _is_full(error: WebbmosaicError | None) -> bool:
+    """Tell a full disk from one folder or file that cannot be written."""
+    cause = error.__cause__ if isinstance(error, StorageError) else None
+    return isinstance(cause, OSError) and cause.errno in _FULL
 
 
-def _outcomes(
-    futures: list[Future[Outcome]], stop: threading.Event
-) -> Iterator[Outcome]:
-    """Give outcomes as they come; stop all when going on is pointless."""
-    down = 0
-    for future in as_completed(futures):
-        outcome = future.result()
-        down = down + 1 if isinstance(outcome.error, UnreachableError) else 0
-        if down >= _DOWN or isinstance(outcome.error, StorageError):
-            stop.set()
-        yield outcome
+def _outcome(
+    item: Item, outcome: Outcome | None, error: BaseException | None
+) -> Outcome:
+    """Make whatever went wrong with a file the failure of that file."""
+    if outcome is not None:
+        return outcome
+    name = item.product.name
+    if isinstance(error, WebbmosaicError):
+        return Outcome(item, error=error)
+    if isinstance(error, Stopped):
+        msg = f"{name}: not fetched, because others failed. Run again"
+        return Outcome(item, error=WebbmosaicError(msg))
+    if isinstance(error, OSError):
+        failure: WebbmosaicError = StorageError(f"{name}: {error.strerror or error}")
+    else:
+        failure = ArchiveError(f"{name}: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return Outcome(item, error=failure)
 
 
 class _Work:
@@ -315,41 +271,52 @@ class _Work:
         self._archive = archive
         self._folder = folder
         self._policy = policy
-        self._tick = tick
+        self._tick = tick or (lambda _name, _length: None)
         self._own = threading.local()
         self._writing = threading.Lock()
+        self._busy: set[int] = set()
+        self._mute = False
+
+    def close(self) -> None:
+        """Stop the streams, and wait a little for those that hold something."""
+        self.stop.set()
+        end = time.monotonic() + _GRACE
+        while self._busy and time.monotonic() < end:
+            time.sleep(0.01)
 
     def run(self, item: Item) -> Outcome:
         """Fetch one file and note it down."""
+        if self.stop.is_set():
+            raise Stopped
+        self._busy.add(threading.get_ident())
         try:
-            if self.stop.is_set():
-                raise Stopped
-            digest = self._fetch(item)
-        except Stopped:
-            msg = f"{item.product.name}: not fetched, because others failed. Run again"
-            return Outcome(item, error=WebbmosaicError(msg))
-        except WebbmosaicError as error:
-            return Outcome(item, error=error)
-        return Outcome(item, sha256=digest)
+            return Outcome(item, sha256=self._fetch(item))
+        finally:
+            self._busy.discard(threading.get_ident())
 
     def adopt(self, item: Item) -> None:
         """Note down a whole file that came here in another way."""
-        if not self.stop.is_set():
+        if not self.stop.is_set() and not self._mute:
             self._note(item.target, url="", digest=_digest(item.target))
 
     def _fetch(self, item: Item) -> str:
-        if item.reason == "not whole":
-            item.target.unlink(missing_ok=True)
         url = product_url(self._archive, item.product)
-        source = Source(url, item.product.name, item.product.size)
-        digest = fetch(
-            source,
-            item.target,
-            session=self._session(),
-            policy=self._policy,
-            tick=self._tick,
-            stop=self.stop,
-        )
+        if item.reason in _WITHOUT_RECORD and not _complaint(
+            item.target, item.product, None
+        ):
+            digest = _digest(item.target)  # another process was faster
+        else:
+            if item.reason == "not whole":
+                item.target.unlink(missing_ok=True)
+            digest = fetch(
+                Source(url, item.product.name, item.product.size),
+                item.target,
+                session=self._session(),
+                policy=self._policy,
+                tick=self._tick,
+                tell=self._archive.tell,
+                stop=self.stop,
+            )
         self._note(item.target, url=url, digest=digest)
         return digest
 
@@ -361,6 +328,7 @@ class _Work:
         return self._own.session
 
     def _note(self, target: Path, *, url: str, digest: str) -> None:
+        """Write a record; without it the file is there all the same."""
         status = target.stat()
         record = Record(
             path=str(target.relative_to(self._folder / LAYOUT)),
@@ -371,5 +339,13 @@ class _Work:
             fetched=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )
         line = json.dumps(asdict(record)) + "\n"
-        with self._writing, _journal(self._folder).open("a", encoding="utf-8") as out:
-            out.write(line)
+        with self._writing:
+            try:
+                append(journal(self._folder), line)
+            except OSError as error:
+                if not self._mute:
+                    self._archive.tell(
+                        f"{journal(self._folder)}: cannot be written"
+                        f" ({error.strerror}), so what is fetched is not recorded"
+                    )
+                self._mute = True

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from webbmosaic.archives.crds_server import Server, rule_files
+from webbmosaic.archives.crds_server import POLICY, Server, rule_files
 from webbmosaic.archives.lock import Hashes, Lock, changed, read_lock, stamp, write_lock
 from webbmosaic.archives.references import locate_reference, unfit_reason
 from webbmosaic.archives.rules import Choice, rules
+from webbmosaic.archives.transfer import UnreachableError
 from webbmosaic.datasets import INSTRUMENTS, Workspace
-from webbmosaic.errors import ReferenceFileError, StorageError, WebbmosaicError
+from webbmosaic.errors import (
+    ArchiveError,
+    ReferenceFileError,
+    StorageError,
+    WebbmosaicError,
+)
 from webbmosaic.files.headers import Header
 
 __all__ = [
@@ -27,6 +34,8 @@ __all__ = [
 ]
 
 Progress = Callable[[str, int], None]
+#: Files in a row that found no server, after which it is taken to be down.
+_DOWN = 3
 
 
 @dataclass(frozen=True)
@@ -199,6 +208,8 @@ def wrong_files(
     for name, need in resolution.needs.items():
         if not need.path.is_file():
             wrong[name] = f"is not in the CRDS cache ({need.path})"
+        elif not server and not os.access(need.path, os.R_OK):
+            wrong[name] = f"cannot be read ({need.path})"
         elif server and (why := server.why_wrong(need.path, hashes)):
             wrong[name] = why
     return wrong
@@ -238,14 +249,22 @@ def fetch_all(
     needs = [resolution.needs[name] for name in names]
     _check_room(needs, sum(server.size(name) for name in names))
     failed = {}
+    down = 0
     for need in needs:
         try:
-            server.fetch(need.name, need.path, hashes)
+            if down >= _DOWN:
+                msg = f"{need.name}: not fetched, because {server.url} is down"
+                raise ArchiveError(msg)
+            # A server that was in vain waited for is not waited for again.
+            policy = replace(POLICY, tries=1) if down else POLICY
+            server.fetch(need.name, need.path, hashes, policy)
+            down = 0
+            progress(need.name, server.size(need.name))
         except StorageError:
             raise
         except WebbmosaicError as error:
+            down += isinstance(error, UnreachableError)
             failed[need.name] = f"{error} (the '{need.kind}' reference of {need.who})"
-        progress(need.name, server.size(need.name))
     return failed
 
 
@@ -287,7 +306,8 @@ def lock_all(
         If a file differs from what was locked under its name; nothing is written then.
     """
     earlier = read_lock(workspace.lock) or Lock("", "")
-    needed = {n.name: n.path for n in resolution.needs.values() if n.path.is_file()}
+    needs = resolution.needs.values()
+    needed = {n.name: n.path for n in needs if _readable(n.path)}
     mappings = rule_files(resolution.context, set(resolution.instruments))
     for name, path in {**needed, **mappings}.items():
         known = earlier.files.get(name)
@@ -312,6 +332,10 @@ def lock_all(
     write_lock(workspace.lock, lock)
     hashes.save()
     return lock
+
+
+def _readable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.R_OK)
 
 
 def check_lock(lock: Lock) -> list[str]:

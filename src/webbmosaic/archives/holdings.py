@@ -202,6 +202,7 @@ def own_channel(name: str, elements: tuple[str, ...]) -> tuple[str, ...]:
     Returns
     -------
     elements : tuple of str
+        Empty where none is of its channel.
 
     Examples
     --------
@@ -212,8 +213,7 @@ def own_channel(name: str, elements: tuple[str, ...]) -> tuple[str, ...]:
     if dataset is None or dataset.instrument != "NIRCAM":
         return elements
     long = dataset.detector.endswith("long")
-    own = tuple(e for e in elements if (_wavelength(e) > _DICHROIC) == long)
-    return own or elements
+    return tuple(e for e in elements if (_wavelength(e) > _DICHROIC) == long)
 
 
 def _wavelength(element: str) -> int:

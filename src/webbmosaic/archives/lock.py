@@ -5,18 +5,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from webbmosaic import __version__
-from webbmosaic.errors import ReferenceFileError
+from webbmosaic.archives.reading import parse_json
+from webbmosaic.errors import ReferenceFileError, StorageError
 from webbmosaic.files.products import write_text
 
 __all__ = ["FileStamp", "Hashes", "Lock", "changed", "read_lock", "stamp", "write_lock"]
 
 _FORMAT = 1
+_CONTEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*\.pmap")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -106,21 +112,46 @@ def read_lock(path: Path) -> Lock | None:
     ReferenceFileError
         If the file is not a lock.
     """
-    if not path.exists():
-        return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        sections = {
-            section: {name: FileStamp(**s) for name, s in content[section].items()}
-            for section in ("references", "mappings")
-        }
-        return Lock(content["context"], content["server"], **sections)
+        return _lock_of(parse_json(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        msg = f"{path}: cannot be read ({error.strerror}). Try: make it readable"
+        raise ReferenceFileError(msg) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         msg = (
             f"{path}: is not a lock of reference files ({error!r}). Try: restore it, or"
             " delete it and run webbmosaic references"
         )
         raise ReferenceFileError(msg) from error
+
+
+def _lock_of(content: Any) -> Lock:
+    """Read a lock, and believe nothing in it that is not what it should be."""
+    if content["format"] != _FORMAT:
+        msg = f"format {content['format']}"
+        raise ValueError(msg)
+    context, server = content["context"], content["server"]
+    if not isinstance(context, str) or not _CONTEXT.fullmatch(context):
+        msg = f"context {context}"
+        raise ValueError(msg)
+    if not isinstance(server, str):
+        msg = f"server {server}"
+        raise TypeError(msg)
+    references = {name: _stamp(name, s) for name, s in content["references"].items()}
+    mappings = {name: _stamp(name, s) for name, s in content["mappings"].items()}
+    return Lock(context, server, references, mappings)
+
+
+def _stamp(name: str, content: Any) -> FileStamp:
+    stamp = FileStamp(**content)
+    size_is_one = type(stamp.size) is int and stamp.size >= 0
+    hash_is_one = isinstance(stamp.sha256, str) and _SHA256.fullmatch(stamp.sha256)
+    if not (_NAME.fullmatch(name) and size_is_one and hash_is_one):
+        msg = f"file {name}: {content}"
+        raise ValueError(msg)
+    return stamp
 
 
 class Hashes:
@@ -140,9 +171,13 @@ class Hashes:
         self._memory = memory
         self._known: dict[str, dict[str, str]] = {}
         self._news = False
-        if memory and memory.exists():
-            with contextlib.suppress(ValueError):
-                self._known = json.loads(memory.read_text(encoding="utf-8"))
+        if memory:
+            with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
+                known = parse_json(memory.read_bytes()).items()
+                self._known = {
+                    name: {str(key): str(value) for key, value in hashes.items()}
+                    for name, hashes in known
+                }
 
     def digest(self, path: Path, algorithm: str = "sha256") -> str:
         """
@@ -171,9 +206,10 @@ class Hashes:
         return known[algorithm]
 
     def save(self) -> None:
-        """Keep what is new for the next process."""
+        """Keep what is new for the next process, where that is possible."""
         if self._memory and self._news:
-            write_text(self._memory, json.dumps(self._known, indent=0) + "\n")
+            with contextlib.suppress(StorageError):
+                write_text(self._memory, json.dumps(self._known, indent=0) + "\n")
             self._news = False
 
 
@@ -197,8 +233,15 @@ def changed(path: Path, locked: FileStamp, hashes: Hashes) -> str:
     difference : str
         What is wrong, with both sizes or both hashes; empty: nothing.
     """
-    if not path.is_file():
-        return f"{path.name} is missing, it should be {path}"
+    try:
+        if not path.is_file():
+            return f"{path.name} is missing, it should be {path}"
+        return _difference(path, locked, hashes)
+    except OSError as error:
+        return f"{path.name} cannot be read ({error.strerror}), it is {path}"
+
+
+def _difference(path: Path, locked: FileStamp, hashes: Hashes) -> str:
     size = path.stat().st_size
     if size != locked.size:
         return f"{path.name} has {size} bytes, but {locked.size} when it was locked"

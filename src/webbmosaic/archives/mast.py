@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from webbmosaic.archives.holdings import (
-    Exposure,
-    Product,
-    optical_elements,
-    own_channel,
-    parts_of_name,
-)
+from webbmosaic.archives.answers import no_answer
+from webbmosaic.archives.holdings import Exposure, Product
+from webbmosaic.archives.reading import parse_json, whole_number
+from webbmosaic.archives.rows import joined, read_exposure, read_product
 from webbmosaic.archives.selection import Selection
-from webbmosaic.archives.transport import Archive
+from webbmosaic.archives.threads import within
+from webbmosaic.archives.transport import PATIENCE, Archive
 from webbmosaic.errors import ArchiveError, AuthorizationError
 
 __all__ = [
     "list_products",
     "product_url",
     "search",
+    "with_filters",
 ]
 
 #: Rows per page of a search, and file sets per list of files (MAST takes 1000).
@@ -56,7 +55,9 @@ def search(
     archive: Archive, selection: Selection, *, told: Told | None = None
 ) -> list[Exposure]:
     """
-    Find the exposures that a selection names; exposure types are left to the caller.
+    Find the exposures that a selection names.
+
+    Exposure types and filters are left to the caller; see `with_filters`.
 
     Parameters
     ----------
@@ -80,12 +81,81 @@ def search(
     """
     missions = _missions(archive)
     found: dict[str, Exposure] = {}
+    nameless = 0
     for program in selection.programs or ("",):
         for row in _rows(_query(missions, program, selection), told):
-            exposure = _exposure(row)
+            exposure = read_exposure(row)
+            nameless += not exposure.name
             known = found.get(exposure.name)
-            found[exposure.name] = _joined(known, exposure) if known else exposure
+            found[exposure.name] = joined(known, exposure) if known else exposure
+    found.pop("", None)
+    if nameless and not found:
+        raise ArchiveError(_ODD)
+    if nameless:
+        archive.tell(_left_out(nameless, "exposure", "name"))
+    if selection.after or selection.before:
+        _tell_undated(archive, found.values(), selection)
     return sorted(e for e in found.values() if selection.wants_exposure(e))
+
+
+def _tell_undated(
+    archive: Archive, exposures: Iterable[Exposure], selection: Selection
+) -> None:
+    """Say which exposures a date might choose, if they had one."""
+    ageless = replace(selection, after="", before="")
+    count = sum(not e.date and ageless.wants_exposure(e) for e in exposures)
+    if count:
+        archive.tell(_left_out(count, "exposure", "date"))
+
+
+def _left_out(count: int, what: str, lack: str) -> str:
+    return f"Left out: {count} {what}{'s'[: count != 1]} to which MAST gives no {lack}"
+
+
+def with_filters(
+    archive: Archive, exposures: Sequence[Exposure], selection: Selection
+) -> list[Exposure]:
+    """
+    Keep the exposures in which a wanted filter was used.
+
+    MAST's row of an exposure may name one channel's filter only; its list of files
+    knows all. It is asked for the exposures whose rows do not name a wanted one.
+
+    Parameters
+    ----------
+    archive : Archive
+        MAST.
+    exposures : sequence of Exposure
+        Such as `search` gives.
+    selection : Selection
+        Whose filters, detectors and names of datasets count.
+
+    Returns
+    -------
+    exposures : list of Exposure
+        In the same order, with the filters of their files.
+
+    Raises
+    ------
+    ArchiveError
+        As `list_products` does.
+    """
+    open_ones = [e for e in exposures if not selection.wants_elements(e.elements)]
+    if not open_ones:
+        return list(exposures)
+    any_file = replace(selection, levels=(), suffixes=(), extensions=(), kinds=())
+    products, _ = list_products(archive, open_ones, any_file)
+    further: dict[str, tuple[str, ...]] = {e.name: () for e in open_ones}
+    holding = set()
+    for product in products:
+        if product.exposure in further:
+            further[product.exposure] += product.elements
+            holding.add(product.exposure)
+    return [
+        replace(e, elements=tuple(dict.fromkeys(e.elements + further.get(e.name, ()))))
+        for e in exposures
+        if e.name not in further or e.name in holding
+    ]
 
 
 def list_products(
@@ -112,29 +182,35 @@ def list_products(
     Returns
     -------
     products : list of Product
-        Sorted by name, each once.
+        Sorted by name, each once. One without a name, or with an unsafe one, is left
+        out and told.
     bare : list of str
         Names of exposures of which MAST lists no file at all.
 
     Raises
     ------
     ArchiveError
-        If MAST cannot be reached, or lists a file whose name is not safe.
+        If MAST cannot be reached, or does not answer with a list.
     """
     missions = _missions(archive)
     by_name = {exposure.name: exposure for exposure in exposures}
     names = list(by_name)
     found: dict[str, Product] = {}
-    bare = set(names)
+    bare, odd = set(names), 0
     for start in range(0, len(names), BATCH):
         batch = names[start : start + BATCH]
         for row in _products(missions, batch):
-            product = _product(row, by_name)
+            product = read_product(row, by_name)
+            if product is None:
+                odd += 1
+                continue
             bare.discard(product.exposure)
             if selection.wants_product(product):
                 found.setdefault(product.name, product)
         if told:
             told(start + len(batch), len(names))
+    if odd:
+        archive.tell(_left_out(odd, "file", "safe name"))
     return sorted(found.values()), sorted(bare)
 
 
@@ -204,7 +280,9 @@ def _rows(query: Callable[..., Any], told: Told | None) -> Iterator[Mapping[str,
     seen: set[object] = set()
     given = 0
     total: int | None = None
+    page: list[Mapping[str, Any]] = []
     while True:
+        before = page
         page, announced = _page(query, offset=given)
         total = announced if announced is not None else total
         fresh = [row for row in page if _key(row) not in seen]
@@ -218,13 +296,26 @@ def _rows(query: Callable[..., Any], told: Told | None) -> Iterator[Mapping[str,
             told(given, max(given, total or 0))
         if total is not None and given >= total and len(page) < PAGE:
             break
+    if total is None and len(before) >= PAGE:
+        _check_end(query, before, given)
     if total is not None and given < total:
         msg = f"MAST announced {total} rows but gave {given}. Try again later"
         raise ArchiveError(msg)
 
 
+def _check_end(
+    query: Callable[..., Any], last: list[Mapping[str, Any]], given: int
+) -> None:
+    """Where no number was announced, nothing after a full page may mean anything."""
+    again, _ = _page(query, offset=given - 1)
+    if [_key(row) for row in again] != [_key(last[-1])]:
+        msg = f"MAST gave {given} rows, then none, and not all may be there. Try later"
+        raise ArchiveError(msg)
+
+
 def _key(row: Mapping[str, Any]) -> object:
-    return row.get("ArchiveFileID") or repr(sorted(row.items()))
+    number = row.get("ArchiveFileID")
+    return number if isinstance(number, int | str) and number else repr(row)
 
 
 def _page(
@@ -234,22 +325,24 @@ def _page(
     if not isinstance(answer, dict) or not isinstance(answer.get("results"), list):
         raise ArchiveError(_ODD)
     rows = [_as_mapping(row, answer) for row in answer["results"]]
-    total = answer.get("totalResults")
-    return rows, total if isinstance(total, int) else None
+    return rows, whole_number(answer.get("totalResults"))
 
 
 def _as_mapping(row: Any, answer: Mapping[str, Any]) -> Mapping[str, Any]:
     """Rows come as objects, or as lists in the order of 'info'."""
     if isinstance(row, Mapping):
         return row
-    names = [column.get("column_name") or column["name"] for column in answer["info"]]
-    return dict(zip(names, row, strict=True))
+    try:
+        columns = [c.get("column_name") or c["name"] for c in answer["info"]]
+        return dict(zip(map(str, columns), row, strict=True))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArchiveError(_ODD) from error
 
 
-def _products(missions: Any, names: list[str]) -> list[Mapping[str, Any]]:
+def _products(missions: Any, names: list[str]) -> list[Any]:
     answer = _ask(missions.get_product_list_async, names)
     rows = answer.get("products") if isinstance(answer, dict) else None
-    if rows and isinstance(rows[0], list):
+    if rows and isinstance(rows, list) and isinstance(rows[0], list):
         rows = rows[0]
     if not isinstance(rows, list):
         raise ArchiveError(_ODD)
@@ -257,7 +350,7 @@ def _products(missions: Any, names: list[str]) -> list[Mapping[str, Any]]:
 
 
 def _ask(method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """Call astroquery and turn its failures into ours."""
+    """Call astroquery, not for ever, and turn its failures into ours."""
     import requests
     from astroquery.exceptions import InvalidQueryError
     from astroquery.exceptions import TimeoutError as AstroqueryTimeoutError
@@ -266,17 +359,18 @@ def _ask(method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         with warnings.catch_warnings():
             # Full and empty pages are dealt with here.
             warnings.simplefilter("ignore")
-            return method(*arguments, **options).json()
+            call = partial(method, *arguments, **options)
+            answer = within(PATIENCE, "MAST", call).content
+        return parse_json(answer)
     except InvalidQueryError as error:
         msg = "MAST does not understand the search, or has trouble. Try again later"
-        raise ArchiveError(msg) from error
-    except requests.exceptions.JSONDecodeError as error:
-        msg = "MAST's answer is cut off or no JSON. Try again later"
         raise ArchiveError(msg) from error
     except requests.HTTPError as error:
         raise _refusal(error.response.status_code) from error
     except (requests.RequestException, AstroqueryTimeoutError) as error:
-        msg = f"MAST cannot be reached ({type(error).__name__}). Is there a network?"
+        raise ArchiveError(f"MAST cannot be asked: {no_answer(error)}") from error
+    except ValueError as error:
+        msg = "MAST's answer is cut off or no JSON. Try again later"
         raise ArchiveError(msg) from error
 
 
@@ -285,77 +379,3 @@ def _refusal(status: int) -> ArchiveError:
         msg = f"MAST refuses the search (HTTP {status}). Is MAST_API_TOKEN still valid?"
         return AuthorizationError(msg)
     return ArchiveError(f"MAST fails at the search (HTTP {status}). Try again later")
-
-
-def _exposure(row: Mapping[str, Any]) -> Exposure:
-    name = _text(row, "fileSetName")
-    if not name:
-        raise ArchiveError(_ODD)
-    program, observation, visit = parts_of_name(name)
-    return Exposure(
-        name=name,
-        program=program or _text(row, "program").zfill(5),
-        observation=observation or _text(row, "observtn").zfill(3),
-        visit=visit or _text(row, "visit").zfill(3),
-        instrument=_text(row, "instrume").upper(),
-        exposure_type=_text(row, "exp_type").upper(),
-        elements=optical_elements(_text(row, "opticalElements")),
-        date=_date(_text(row, "date_obs")),
-        duration=_number(row, "duration"),
-        target=_text(row, "targprop"),
-        ra=_number(row, "targ_ra"),
-        dec=_number(row, "targ_dec"),
-        access=_text(row, "access").upper(),
-        release=_text(row, "publicReleaseDate")[:10],
-    )
-
-
-def _joined(one: Exposure, other: Exposure) -> Exposure:
-    """Two rows of one file set (two channels): keep the filters of both."""
-    from dataclasses import replace
-
-    return replace(one, elements=tuple(dict.fromkeys(one.elements + other.elements)))
-
-
-def _product(row: Mapping[str, Any], exposures: Mapping[str, Exposure]) -> Product:
-    exposure = exposures.get(_text(row, "dataset"))
-    elements = optical_elements(_text(row, "filters"))
-    elements = elements or (exposure.elements if exposure else ())
-    size = _number(row, "size")
-    name = str(row.get("filename") or "")
-    return Product(
-        name=name,
-        uri=str(row.get("uri") or name),
-        size=int(size) if size > 0 else None,
-        suffix=_text(row, "file_suffix").strip("_").lower(),
-        level=_text(row, "category").lower(),
-        kind=_text(row, "type").lower() or "science",
-        access=_text(row, "access").upper() or "PUBLIC",
-        exposure=_text(row, "dataset"),
-        elements=own_channel(name, elements),
-    )
-
-
-def _text(row: Mapping[str, Any], key: str) -> str:
-    """Read a text that is fit for a terminal."""
-    value = row.get(key)
-    text = "" if value is None else str(value)
-    return "".join(letter for letter in text if letter.isprintable()).strip()
-
-
-def _number(row: Mapping[str, Any], key: str) -> float:
-    try:
-        return float(row.get(key))  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return math.nan
-
-
-def _date(text: str) -> str:
-    """Bring a start time to ISO 8601; some services give it as MJD."""
-    try:
-        day = float(text)
-    except ValueError:
-        return text.replace(" ", "T")[:19]
-    from astropy.time import Time
-
-    return str(Time(day, format="mjd").isot)[:19]

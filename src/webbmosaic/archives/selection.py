@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
-from webbmosaic.archives.holdings import Exposure, Product
+from webbmosaic.archives.holdings import Exposure, Product, own_channel
 from webbmosaic.datasets import IMAGING_EXPOSURES
 
 __all__ = ["GRISM_EXPOSURES", "Selection", "read_date"]
@@ -33,11 +34,13 @@ class Selection:
     radius : float
         Around it, arcminutes.
     datasets : tuple of str
-        Names or parts of them; ``*``, ``?`` and ``[...]`` are wildcards.
+        Names of datasets, exposures or files, or parts of them. With wildcards (``*``,
+        ``?``, ``[...]``) they must match a whole name.
     instruments, filters, detectors, exposure_types : tuple of str
         In any case.
     after, before : str
-        Dates, ISO 8601; a ``before`` without a time includes the day.
+        ISO 8601, UTC unless they say otherwise. A ``before`` includes all that it
+        names: the day, the week, or with a time the hour or minute.
     levels : tuple of str
         ``1``, ``2b``, ...
     suffixes, extensions, kinds : tuple of str
@@ -65,17 +68,28 @@ class Selection:
     guide_stars: bool = False
 
     def wants_exposure(self, exposure: Exposure) -> bool:
-        """Judge a row of the search, all but its exposure type."""
+        """
+        Judge a row of the search, all but its exposure type and its filters.
+
+        Filters are left to the list of files: a row may name one channel's only.
+        """
         return (
             _is_number_in(exposure.program, self.programs)
             and _is_number_in(exposure.observation, self.observations)
             and (exposure.combined or _is_number_in(exposure.visit, self.visits))
-            and _is_in(exposure.instrument.split("/")[0], self.instruments)
+            and self._wants_instrument(exposure)
             and (self.guide_stars or not exposure.guiding)
             and self._wants_stage(exposure)
             and self._wants_date(exposure.date)
-            and self._wants_elements(exposure.elements)
             and self._may_hold_datasets(exposure.name)
+        )
+
+    def wants_elements(self, elements: tuple[str, ...]) -> bool:
+        """Judge the filters of an exposure or a file, where they are known."""
+        return (
+            not self.filters
+            or not elements
+            or any(_is_in(one, self.filters) for one in elements)
         )
 
     def wants_type(self, exposure: Exposure) -> bool:
@@ -95,9 +109,13 @@ class Selection:
             and self._wants_suffix(product)
             and self._wants_extension(product.name)
             and (not product.detector or _is_in(product.detector, self.detectors))
-            and self._wants_elements(product.elements)
-            and self._wants_name(product.name)
+            and self._wants_filter(product)
+            and self._wants_name(product)
         )
+
+    def _wants_instrument(self, exposure: Exposure) -> bool:
+        instrument = exposure.instrument.split("/")[0]
+        return not instrument or _is_in(instrument, self.instruments)
 
     def _wants_stage(self, exposure: Exposure) -> bool:
         if self.levels:
@@ -107,18 +125,22 @@ class Selection:
         return not (single and exposure.combined)
 
     def _wants_date(self, date: str) -> bool:
-        if not date:
-            return not self.after and not self.before
-        if self.after and date < self.after:
+        if not self.after and not self.before:
+            return True
+        try:
+            start = _span(date)[0]
+        except ValueError:
             return False
-        return not self.before or date[: len(self.before)] <= self.before
+        if self.after and start < _span(self.after)[0]:
+            return False
+        return not self.before or start < _span(self.before)[1]
 
-    def _wants_elements(self, elements: tuple[str, ...]) -> bool:
-        return (
-            not self.filters
-            or not elements
-            or any(_is_in(one, self.filters) for one in elements)
-        )
+    def _wants_filter(self, product: Product) -> bool:
+        """Where MAST names no filter, a detector may have any of its channel's."""
+        if product.elements or not self.filters:
+            return self.wants_elements(product.elements)
+        wanted = tuple(one.upper() for one in self.filters)
+        return bool(own_channel(product.name, wanted))
 
     def _may_hold_datasets(self, exposure: str) -> bool:
         """The file set's name has no detector yet: compare as far as both go."""
@@ -132,10 +154,14 @@ class Selection:
                 return True
         return False
 
-    def _wants_name(self, name: str) -> bool:
+    def _wants_name(self, product: Product) -> bool:
+        name = product.name.lower()
+        dataset, exposure = product.folder.lower(), product.exposure.lower()
+        names = (name, name.split(".")[0], dataset, exposure)
         patterns = [pattern.lower() for pattern in self.datasets]
         return not patterns or any(
-            fnmatchcase(name, p + "*") or (_is_plain(p) and p in name) for p in patterns
+            p in name if _is_plain(p) else any(fnmatchcase(n, p) for n in names)
+            for p in patterns
         )
 
     def _wants_level(self, level: str) -> bool:
@@ -172,6 +198,34 @@ def _is_plain(pattern: str) -> bool:
     return not set(pattern) & set("*?[")
 
 
+_WEEK = re.compile(r"\d{4}-?W\d\d")
+_DAY = re.compile(r"\d{4}-?\d\d-?\d\d|\d{4}-?W\d\d-?\d")
+_HOUR = re.compile(r"\d\d")
+_MINUTE = re.compile(r"\d\d:?\d\d")
+_OFFSET = re.compile(r"(Z|[+-]\d\d(:?\d\d)*)$")
+
+
+@lru_cache(maxsize=1024)
+def _span(text: str) -> tuple[datetime, datetime]:
+    """Give the first moment that a date names, and the first after it, in UTC."""
+    day, _, time = text.upper().replace(" ", "T").partition("T")
+    start = datetime.fromisoformat(text.upper())
+    if not (_DAY.fullmatch(day) or _WEEK.fullmatch(day)):
+        raise ValueError(text)
+    start = start.astimezone(UTC) if start.tzinfo else start.replace(tzinfo=UTC)
+    return start, start + _length(day, time)
+
+
+def _length(day: str, time: str) -> timedelta:
+    """Tell how long that is what a date names: a week, a day, ..., a second."""
+    if not time:
+        return timedelta(weeks=1) if _WEEK.fullmatch(day) else timedelta(days=1)
+    clock = _OFFSET.sub("", time)
+    if _HOUR.fullmatch(clock):
+        return timedelta(hours=1)
+    return timedelta(minutes=1) if _MINUTE.fullmatch(clock) else timedelta(seconds=1)
+
+
 def read_date(text: str) -> str:
     """
     Check a date of the user's.
@@ -179,7 +233,8 @@ def read_date(text: str) -> str:
     Parameters
     ----------
     text : str
-        ISO 8601: ``2022-12-24``, with or without a time.
+        ISO 8601: ``2022-12-24``, ``20221224`` or ``2022-W51``; with or without a time,
+        and that with or without its distance from UTC.
 
     Returns
     -------
@@ -191,5 +246,9 @@ def read_date(text: str) -> str:
     ValueError
         If it is none.
     """
-    datetime.fromisoformat(text)
-    return text.strip().replace(" ", "T")
+    text = text.strip().replace(" ", "T")
+    try:
+        _span(text)
+    except OverflowError as error:  # the first and the last day there is
+        raise ValueError(text) from error
+    return text

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 
+from webbmosaic.archives.threads import within
 from webbmosaic.errors import ArchiveError, UsageError
 
 __all__ = ["SURVEYS", "Place", "Survey", "read_place", "resolve"]
@@ -62,11 +64,13 @@ SURVEYS = {
 }
 _ALIASES = {"COSMOS": "COSMOS-Web", "CWEB": "COSMOS-Web", "SMACS0723": "SMACS-J0723"}
 
-_PROGRAM = re.compile(r"(?:jw)?(\d{1,5})", re.IGNORECASE)
-_DATASET = re.compile(r"jw(\d{5}).+", re.IGNORECASE)
-_ANGLE = re.compile(r"[+-]?\d[\d.:hmsd ]*", re.IGNORECASE)
+_PROGRAM = re.compile(r"(?:jw)?([0-9]{1,5})", re.IGNORECASE)
+_DATASET = re.compile(r"jw([0-9]{5}).+", re.IGNORECASE)
+_ANGLE = re.compile(r"[+-]?[0-9][0-9.:hmsd ]*", re.IGNORECASE)
 #: No program has a lower number, so two small whole numbers are a position.
 _FIRST_PROGRAM = 400
+#: Seconds to look a name up.
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def read_place(words: tuple[str, ...]) -> Place:
     Parameters
     ----------
     words : tuple of str
-        As given on the command line.
+        As given on the command line. A position may be one word.
 
     Returns
     -------
@@ -121,8 +125,9 @@ def read_place(words: tuple[str, ...]) -> Place:
     if not words:
         msg = "Say which program, survey, dataset, target or RA DEC is wanted"
         raise UsageError(msg)
-    if _is_position(words):
-        return Place(position=_read_position(*words))
+    angles = _two_angles(words)
+    if _is_position(angles):
+        return Place(position=_read_position(*angles))
     programs: dict[str, None] = {}
     datasets = []
     for word in words:
@@ -149,10 +154,18 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_ ]", "", name).upper()
 
 
+def _two_angles(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Part what is one word, and join hours, minutes and seconds."""
+    parts = tuple(re.split(r"[\s,]+", words[0])) if len(words) == 1 else words
+    if len(parts) == 6:
+        return " ".join(parts[:3]), " ".join(parts[3:])
+    return parts
+
+
 def _is_position(words: tuple[str, ...]) -> bool:
     if len(words) != 2 or not all(_ANGLE.fullmatch(word) for word in words):
         return False
-    return not all(w.isdigit() for w in words) or int(words[0]) < _FIRST_PROGRAM
+    return not all(w.isdigit() for w in words) or float(words[0]) < _FIRST_PROGRAM
 
 
 def _read_position(ra: str, dec: str) -> tuple[float, float]:
@@ -187,10 +200,13 @@ def resolve(target: str) -> tuple[float, float]:
         If it is unknown, or the resolver cannot be reached.
     """
     from astropy.coordinates import SkyCoord
-    from astropy.coordinates.name_resolve import NameResolveError
+    from astropy.coordinates.name_resolve import NameResolveError, sesame_url
 
+    secure = [url for url in sesame_url.get() if url.startswith("https://")]
+    look = partial(SkyCoord.from_name, target, parse=True, cache=True)
     try:
-        sky = SkyCoord.from_name(target, parse=True, cache=True)
+        with sesame_url.set(secure):
+            sky = within(_PATIENCE, "CDS Sesame", look)
     except (NameResolveError, OSError) as error:
         near = get_close_matches(target.upper(), [*SURVEYS, *_ALIASES], n=1)
         hint = f" Did you mean {near[0]}?" if near else ""

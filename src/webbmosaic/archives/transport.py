@@ -6,24 +6,37 @@ import ipaddress
 import os
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
 
+from webbmosaic.archives.answers import passes, pause_asked
+from webbmosaic.archives.reading import parse_json
+from webbmosaic.archives.threads import in_words
 from webbmosaic.errors import ArchiveError, UsageError
 
-__all__ = ["Archive", "check_address"]
+__all__ = ["Archive", "Tell", "check_address"]
 
 #: Seconds to connect, and seconds without a byte, after which a try is given up.
-TIMEOUT = (15.0, 180.0)
-#: Seconds an archive may go on answering that it is still working on a request.
+TIMEOUT = (15.0, 120.0)
+#: Seconds a question may take in all, with repetitions, until it is given up.
 PATIENCE = 600.0
+#: Bytes of the longest answer that is read into memory. A page of a search has 3 MB.
+_LONGEST = 500_000_000
+#: Seconds of a pause that are worth a word to the user.
+WORTH_A_WORD = 5.0
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _BUSY = (429, 500, 502, 503, 504)
+#: Takes a sentence for the user.
+Tell = Callable[[str], None]
+
+
+def _quiet(sentence: str) -> None:
+    """Tell nobody."""
 
 
 def check_address(url: str) -> str:
@@ -45,7 +58,12 @@ def check_address(url: str) -> str:
     ArchiveError
         If it is neither.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        msg = f"an address is none ({error}): archives are spoken to by https://HOST"
+        raise ArchiveError(msg) from error
     safe = parts.scheme == "https" or (
         parts.scheme == "http" and _is_loopback(parts.hostname or "")
     )
@@ -81,10 +99,13 @@ class Archive:
         Its root, for example ``https://mast.stsci.edu``.
     token : str or None
         For exclusive-access data; never printed.
+    tell : callable
+        Takes sentences that the user should read while it goes on.
     """
 
     url: str
     token: str | None = field(default=None, repr=False)
+    tell: Tell = field(default=_quiet, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", check_address(self.url))
@@ -93,9 +114,14 @@ class Archive:
             raise UsageError(msg)
 
     @classmethod
-    def mast(cls) -> Archive:
+    def mast(cls, tell: Tell = _quiet) -> Archive:
         """
         Read the address and token of MAST from the environment.
+
+        Parameters
+        ----------
+        tell : callable
+            As in the class.
 
         Returns
         -------
@@ -108,7 +134,7 @@ class Archive:
             from astroquery.mast import conf
 
             url = str(conf.server)
-        return cls(url, os.environ.get("MAST_API_TOKEN", "").strip() or None)
+        return cls(url, os.environ.get("MAST_API_TOKEN", "").strip() or None, tell)
 
     @property
     def host(self) -> str:
@@ -158,19 +184,11 @@ class _Guard(HTTPAdapter):  # type: ignore[misc]  # requests has no type hints
     def __init__(
         self, archive: Archive, *, retries: int, timeout: tuple[float, float]
     ) -> None:
-        self._token = archive.token
+        self._archive = archive
         self._owner = _origin(archive.url)
         self._timeout = timeout
-        again = Retry(
-            total=retries,
-            connect=min(retries, 3),
-            read=min(retries, 2),
-            backoff_factor=0.5,
-            status_forcelist=_BUSY if retries else (),
-            allowed_methods=None,  # the searches are POST, but change nothing
-            raise_on_status=False,
-        )
-        super().__init__(max_retries=again)
+        self._retries = retries
+        super().__init__(max_retries=0)
 
     def send(
         self,
@@ -184,29 +202,79 @@ class _Guard(HTTPAdapter):  # type: ignore[misc]  # requests has no type hints
         signed = self._signed(request)
         if _is_loopback(urlsplit(request.url).hostname or ""):
             others["proxies"] = {}
+        others["timeout"] = timeout or self._timeout
         deadline = time.monotonic() + PATIENCE
-        pause = 0.25
+        busy = failed = working = 0
         while True:
-            response = super().send(
-                signed, stream=stream, timeout=timeout or self._timeout, **others
+            try:
+                response = super().send(signed, stream=True, **others)
+                _read(response, all_of_it=not stream)
+            except requests.RequestException as error:
+                failed += 1
+                if failed > self._again(error):
+                    raise
+                if isinstance(error, requests.Timeout):
+                    self._archive.tell(
+                        f"{self._archive.host} is silent and is asked again"
+                    )
+                pause = 0.25 * 2**failed
+            else:
+                if not stream and _still_working(response):
+                    working += 1
+                    pause = min(0.125 * 2**working, 10.0)
+                elif busy < self._retries and response.status_code in _BUSY:
+                    busy += 1
+                    pause = max(0.25 * 2**busy, _asked(response))
+                else:
+                    return response
+            self._wait(pause, deadline)
+
+    def _again(self, error: Exception) -> int:
+        """Say how often a request is repeated after such failures."""
+        silent = isinstance(error, requests.Timeout)
+        return min(self._retries, 1 if silent else 3) if passes(error) else 0
+
+    def _wait(self, pause: float, deadline: float) -> None:
+        if time.monotonic() + pause > deadline:
+            msg = (
+                f"{self._archive.host} is busy: it would have to be asked again in"
+                f" {in_words(pause)}. Try: again then"
             )
-            if stream or not _still_working(response):
-                return response
-            if time.monotonic() > deadline:
-                msg = "The archive is still working on the request. Try again later"
-                raise ArchiveError(msg)
-            time.sleep(pause)
-            pause = min(2 * pause, 10.0)
+            raise ArchiveError(msg)
+        if pause > WORTH_A_WORD:
+            self._archive.tell(f"{self._archive.host}: waiting {in_words(pause)}")
+        time.sleep(pause)
 
     def _signed(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token is None or _origin(request.url or "") != self._owner:
+        if self._archive.token is None or _origin(request.url or "") != self._owner:
             return request
         # On a copy: a redirect is built from the original, which never has the token.
         signed = request.copy()
-        signed.headers["Authorization"] = f"token {self._token}"
-        cookies = [signed.headers.get("Cookie"), f"mast_token={self._token}"]
+        token = self._archive.token
+        signed.headers["Authorization"] = f"token {token}"
+        cookies = [signed.headers.get("Cookie"), f"mast_token={token}"]
         signed.headers["Cookie"] = "; ".join(c for c in cookies if c)
         return signed
+
+
+def _asked(response: requests.Response) -> float:
+    return pause_asked(response.headers.get("Retry-After", ""))
+
+
+def _read(response: requests.Response, *, all_of_it: bool) -> None:
+    """Read a short answer; of a redirect, which nobody reads, not a byte."""
+    body = bytearray()
+    if not response.is_redirect:
+        if not all_of_it:
+            return
+        for block in response.iter_content(1 << 16):
+            body += block
+            if len(body) > _LONGEST:
+                response.close()
+                msg = f"an answer has more than {_LONGEST / 1e6:.0f} MB: not read"
+                raise ArchiveError(msg)
+    response.close()
+    response._content, response._content_consumed = bytes(body), True
 
 
 def _still_working(response: requests.Response) -> bool:
@@ -216,7 +284,7 @@ def _still_working(response: requests.Response) -> bool:
     if not response.ok or b'"EXECUTING"' not in response.content[:4096]:
         return False
     try:
-        answer = response.json()
+        answer = parse_json(response.content)
     except ValueError:
         return False
     return isinstance(answer, dict) and answer.get("status") == "EXECUTING"

@@ -19,6 +19,7 @@ from webbmosaic.archives.gather import (
 )
 from webbmosaic.archives.lock import Hashes, read_lock
 from webbmosaic.archives.references import pinned_context
+from webbmosaic.archives.transport import Tell
 from webbmosaic.datasets import Workspace
 from webbmosaic.errors import ArchiveError, ReferenceFileError
 from webbmosaic.files.headers import Header
@@ -55,7 +56,9 @@ class Update:
     problems: tuple[str, ...]
 
 
-def reach_server(*, offline: bool = False) -> tuple[Server | None, str]:
+def reach_server(
+    *, offline: bool = False, tell: Tell = lambda _sentence: None
+) -> tuple[Server | None, str]:
     """
     Connect to the CRDS server that the environment names, else the archive's own.
 
@@ -63,6 +66,8 @@ def reach_server(*, offline: bool = False) -> tuple[Server | None, str]:
     ----------
     offline : bool
         Do not.
+    tell : callable, optional
+        Takes sentences for the user.
 
     Returns
     -------
@@ -79,7 +84,7 @@ def reach_server(*, offline: bool = False) -> tuple[Server | None, str]:
     if offline or "serverless" in named:
         return None, ""
     try:
-        return connect(), ""
+        return connect(tell=tell), ""
     except ArchiveError as error:
         if named:
             msg = f"{error}. Try: --offline, to work from the cache alone"

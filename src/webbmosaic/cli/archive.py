@@ -16,7 +16,7 @@ from webbmosaic.cli.archive_options import (
     selection_options,
 )
 from webbmosaic.cli.options import dry_run
-from webbmosaic.errors import ArchiveError
+from webbmosaic.errors import ArchiveError, printable
 
 if TYPE_CHECKING:
     from webbmosaic.archives.holdings import Exposure, Product
@@ -79,6 +79,7 @@ def query(
         return
     archive, selection, found = search_archive(options)
     if not files:
+        found = _with_filters(archive, found, selection)
         _show_exposures(found, every=exposures)
         if save:
             _save_exposures(found, save)
@@ -149,7 +150,7 @@ def search_archive(
     from webbmosaic.archives.transport import Archive
 
     selection = read_selection(options)
-    archive = Archive.mast()
+    archive = Archive.mast(tell=_tell)
     console = Console(stderr=True)
     with console.status(f"Asking {archive.host} ..."):
         found = search(archive, selection)
@@ -169,6 +170,26 @@ def search_archive(
         msg = f"{archive.host} holds no such exposures. Are the options too strict?"
         raise ArchiveError(msg)
     return archive, selection, kept
+
+
+def _tell(sentence: str) -> None:
+    click.echo(printable(sentence), err=True)
+
+
+def _with_filters(
+    archive: Archive, exposures: list[Exposure], selection: Selection
+) -> list[Exposure]:
+    """Keep the exposures that used a wanted filter, perhaps in the other channel."""
+    from rich.console import Console
+
+    from webbmosaic.archives.mast import with_filters
+
+    with Console(stderr=True).status("Asking for the filters ..."):
+        kept = with_filters(archive, exposures, selection)
+    if not kept:
+        msg = f"{archive.host} holds no such exposures. See --filter and --detector"
+        raise ArchiveError(msg)
+    return kept
 
 
 def list_files(
@@ -207,10 +228,10 @@ def _show_exposures(exposures: list[Exposure], *, every: bool) -> None:
 
 
 def _show_products(products: list[Product]) -> None:
-    from webbmosaic.cli.archive_view import counted, in_bytes, listed_products, show
+    from webbmosaic.cli.archive_view import all_bytes, counted, listed_products, show
 
     show(listed_products(products))
-    total = in_bytes(sum(p.size or 0 for p in products))
+    total = all_bytes([p.size for p in products])
     click.echo(f"{counted(products, 'file')}, {total}")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from webbmosaic.cli.options import all_of, work_dir
+from webbmosaic.cli.options import FiniteRange, all_of, work_dir
 from webbmosaic.datasets import DETECTORS
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def _numbers(
 ) -> tuple[str, ...]:
     words = tuple(w.lower().removeprefix("obs") for w in _words(_ctx, _option, values))
     for word in words:
-        if not word.isdigit():
+        if not (word.isascii() and word.isdigit()):
             msg = f"'{word}' is no number"
             raise click.BadParameter(msg)
     return words
@@ -97,7 +97,7 @@ _SELECTION = (
     click.argument("what", nargs=-1, metavar="WHAT..."),
     click.option(
         "--radius",
-        type=click.FloatRange(min=0, min_open=True),
+        type=FiniteRange(min=0, min_open=True),
         default=3.0,
         show_default=True,
         metavar="ARCMIN",
@@ -258,7 +258,7 @@ def read_selection(options: dict[str, Any]) -> Selection:
     _refuse_options(what)
     place = read_place(what or options["datasets"])
     datasets = place.datasets + (options["datasets"] if what else ())
-    suffixes = options["suffixes"]
+    suffixes = tuple(suffix.lower() for suffix in options["suffixes"])
     if not suffixes and not options["levels"]:
         suffixes = ("uncal",)
     preview = ("preview",) if options["preview"] else ()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Listing",
     "Progress",
+    "all_bytes",
     "all_exposures",
     "counted",
     "grouped_exposures",
@@ -60,6 +61,28 @@ def in_bytes(size: float) -> str:
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.2f} TB"
+
+
+def all_bytes(sizes: Sequence[int | None]) -> str:
+    """
+    Write a sum of bytes for people.
+
+    Parameters
+    ----------
+    sizes : sequence of int or None
+        None where a size is not known.
+
+    Returns
+    -------
+    text : str
+
+    Examples
+    --------
+    >>> all_bytes([1000, 500]), all_bytes([1000, None])
+    ('1.5 kB', 'at least 1.0 kB')
+    """
+    known = in_bytes(sum(size or 0 for size in sizes))
+    return f"at least {known}" if None in sizes else known
 
 
 def counted(items: Sequence[object], what: str) -> str:
@@ -173,8 +196,8 @@ def grouped_exposures(exposures: Sequence[Exposure]) -> Listing:
     )
     listing = Listing(tuple(columns.split()), right=("Exposures", "Seconds"))
     for group, members in sorted(groups.items()):
-        seconds = sum(one.duration for one in members)
-        start = min(one.date for one in members)[:10]
+        seconds = sum(one.duration for one in members if one.duration == one.duration)
+        start = min((one.date for one in members if one.date), default="")[:10]
         access = "/".join(sorted({one.access for one in members}))
         target = members[0].target
         listing.add(*group, len(members), f"{seconds:.0f}", start, target, access)
@@ -264,8 +287,10 @@ def show_plan(items: Sequence[Item], folder: Path, *, every: bool) -> None:
             size = in_bytes(item.product.size) if item.product.size else "?"
             listing.add(item.target.relative_to(folder), size, item.reason)
         show(listing)
-    total = in_bytes(sum(item.product.size or 0 for item in items))
-    missing = in_bytes(sum(item.missing for item in wanted))
+    total = all_bytes([item.product.size for item in items])
+    missing = all_bytes(
+        [item.missing if item.product.size else None for item in wanted]
+    )
     click.echo(
         f"{counted(items, 'file')}, {total}; {len(items) - len(wanted)} are there,"
         f" {len(wanted)} to fetch ({missing})"
@@ -352,5 +377,6 @@ class Progress:
         if name in self._bars:
             self._rich.remove_task(self._bars.pop(name))
         if not self._live and outcome.error is None:
-            size = in_bytes(outcome.item.target.stat().st_size)
+            path = outcome.item.target
+            size = in_bytes(path.stat().st_size) if path.exists() else ""
             click.echo(f"[{self._count}/{len(self._sizes)}] {name} {size}", err=True)

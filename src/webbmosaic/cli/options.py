@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from functools import reduce
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 __all__ = [
+    "FiniteRange",
     "Overrides",
     "all_of",
     "dry_run",
@@ -24,6 +26,20 @@ __all__ = [
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 Overrides = dict[str, dict[str, Any]]
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range; ``nan`` is in none, though no comparison says so."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """Refuse what is not finite."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number to reckon with.", param, ctx)
+        return number
+
 
 work_dir = click.option(
     "-C",

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from webbmosaic.cli.options import FiniteRange
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+    from webbmosaic.archives.catalogs import Field
 
 __all__ = ["refcat"]
 
@@ -30,6 +39,7 @@ _output = click.option(
 )
 _buffer = click.option(
     "--buffer",
+    type=FiniteRange(min=0),
     default=1.0,
     show_default=True,
     metavar="ARCSEC",
@@ -72,7 +82,12 @@ def cut(
 @_output
 @_buffer
 @_name
-@click.option("--epoch", type=float, help="Julian year; by default the images'.")
+@click.option(
+    "--epoch",
+    type=FiniteRange(1900, 2200),
+    metavar="YEAR",
+    help="Julian year; by default the images'.",
+)
 def gaia(
     images: tuple[Path, ...],
     output: Path,
@@ -80,23 +95,71 @@ def gaia(
     name: str,
     epoch: float | None,
 ) -> None:
-    """Fetch the stars of Gaia DR3 on some images, moved to their epoch."""
+    """
+    Fetch the stars of Gaia DR3 on some images, moved to their epoch.
+
+    All stars are moved to one epoch, the mean of the images'; what that means where
+    images are years apart is told.
+    """
     from astropy.table import unique, vstack
 
-    from webbmosaic.archives.catalogs import cut, field_of, gaia_cone, write_catalog
+    from webbmosaic.archives.catalogs import cut, field_of, write_catalog
+    from webbmosaic.archives.gaia import gaia_cone
 
     fields = [field_of(path) for path in images]
+    when = epoch or _mean_epoch(images, fields)
     folder = output.parent / "gaia_dr3"
     tables = []
     for field in fields:
         radius = field.radius + buffer / 3600
-        when = epoch or field.epoch or 2016.0
-        stars = gaia_cone(*field.centre, radius, epoch=when, folder=folder)
+        stars = gaia_cone(*field.centre, radius, epoch=when, folder=folder, tell=_tell)
         tables.append(cut(stars, [field], buffer=buffer))
     kept = unique(vstack(tables, metadata_conflicts="silent"), "ID")
     _require(len(kept), "Gaia DR3 has no star on the images")
+    kept.meta["epoch"] = when
     write_catalog(kept, output, name=name)
-    click.echo(f"{len(kept)} stars written to {output}")
+    if not epoch:
+        _tell_motion(kept, fields)
+    click.echo(f"{len(kept)} stars written to {output}, where they are in {when:.2f}")
+
+
+def _tell(sentence: str) -> None:
+    from webbmosaic.errors import printable
+
+    click.echo(printable(sentence), err=True)
+
+
+def _mean_epoch(images: Sequence[Path], fields: Sequence[Field]) -> float:
+    """Give the mean epoch of images, which must all have one."""
+    from webbmosaic.errors import InputError
+
+    for path, field in zip(images, fields, strict=True):
+        if field.epoch is None:
+            msg = (
+                f"{path}: has no date (MJD-AVG, MJD-BEG or DATE-OBS), and stars move."
+                " Try: --epoch with the year of the observation, such as 2023.5"
+            )
+            raise InputError(msg)
+    return sum(field.epoch or 0.0 for field in fields) / len(fields)
+
+
+def _tell_motion(stars: Table, fields: Sequence[Field]) -> None:
+    """Say how far stars move between the first and the last image."""
+    import numpy as np
+
+    epochs = [field.epoch or 0.0 for field in fields]
+    years = max(epochs) - min(epochs)
+    if years < 0.1:
+        return
+    motion = np.hypot(*(np.ma.filled(stars[c], np.nan) for c in ("pmra", "pmdec")))
+    motion = motion[np.isfinite(motion)] * years
+    if len(motion):
+        _tell(
+            f"The images were taken from {min(epochs):.2f} to {max(epochs):.2f}. In"
+            f" that time half of the stars move by more than {np.median(motion):.1f}"
+            f" mas, the fastest by {np.max(motion):.1f} mas. Try: one catalogue for"
+            " each epoch"
+        )
 
 
 def _require(rows: int, sentence: str) -> None:

@@ -13,6 +13,7 @@ import click
 
 from webbmosaic.cli.options import dry_run, work_dir
 from webbmosaic.cli.refcat import refcat
+from webbmosaic.errors import printable
 
 if TYPE_CHECKING:
     from webbmosaic.archives.crds_server import Server
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
     from webbmosaic.datasets import Workspace
     from webbmosaic.files.headers import Header
 
-__all__ = ["complete_references", "read_raw_headers", "refcat", "references"]
+__all__ = [
+    "complete_references",
+    "read_raw_headers",
+    "refcat",
+    "references",
+    "require_cache",
+]
 
 
 @click.command(epilog="Example: webbmosaic references -C ceers --export /scratch/crds")
@@ -78,6 +85,7 @@ def references(
 
     if cache:
         os.environ["CRDS_PATH"] = str(cache.absolute())
+    require_cache("--cache FOLDER")
     workspace = Workspace(work)
     if verify:
         _finish(_verify(workspace))
@@ -92,6 +100,31 @@ def references(
     if export and not (diff or dry_run or troubles):
         _export(workspace, export)
     _finish(troubles)
+
+
+def require_cache(option: str = "") -> None:
+    """
+    Refuse to guess where the CRDS cache is.
+
+    Parameters
+    ----------
+    option : str, optional
+        Of the command, that names it too.
+
+    Raises
+    ------
+    UsageError
+        If ``CRDS_PATH`` is not set; crds would write to ``/grp/crds/cache``, silently.
+    """
+    from webbmosaic.errors import UsageError
+
+    if not os.environ.get("CRDS_PATH"):
+        other = f", or {option}" if option else ""
+        msg = (
+            "CRDS_PATH is not set, so there is no place for reference files. Try:"
+            f" export CRDS_PATH=$HOME/crds_cache{other}"
+        )
+        raise UsageError(msg)
 
 
 def _finish(troubles: Iterable[str]) -> None:
@@ -195,12 +228,12 @@ def complete_references(
         f" {len(found.needs)} reference files"
     )
     verb = "to fetch" if dry_run else "fetched"
+    sizes = update.fetched.values()
     if dry_run:
         for name, size in update.fetched.items():
-            click.echo(f"  {name}  {_megabytes(size)}")
-    click.echo(
-        f"{len(update.fetched)} {verb}, {_megabytes(sum(update.fetched.values()))}"
-    )
+            click.echo(f"  {name}  {_megabytes(size) if size else 'of unknown size'}")
+    at_least = "" if all(sizes) else "at least "
+    click.echo(f"{len(sizes)} {verb}, {at_least}{_megabytes(sum(sizes))}")
     if not dry_run:
         click.echo(f"locked in {workspace.lock}")
     return update
@@ -213,7 +246,9 @@ def _megabytes(size: int) -> str:
 def _reach(*, offline: bool) -> Server | None:
     from webbmosaic.archives.update import reach_server
 
-    server, note = reach_server(offline=offline)
+    server, note = reach_server(
+        offline=offline, tell=lambda text: click.echo(printable(text), err=True)
+    )
     if note:
         click.echo(f"note: {note}")
     return server

@@ -74,9 +74,12 @@ def stage0(
       webbmosaic stage0 1345 --obs 2 --filter F200W -C ceers
       webbmosaic stage0 /archive/mastDownload -C ceers --offline
     """  # noqa: D301 - click reads the backslash
+    from webbmosaic.cli.references import require_cache
     from webbmosaic.datasets import Wanted, Workspace
     from webbmosaic.stages.prepare import find_uncals
 
+    if references and not dry_run:
+        require_cache()
     workspace = Workspace(work)
     sources = [Path(word) for word in options["what"]]
     if sources and all(path.exists() or os.sep in str(path) for path in sources):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from webbmosaic.errors import StorageError
@@ -33,28 +34,44 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises
     ------
     StorageError
-        If the disk is full or cannot be written.
+        If the disk is full or cannot be written, or a part of the path is no folder.
     """
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    # Nobody can guess the name, and so nobody can put a link there.
+    temporary = path.with_name(f".{secrets.token_hex(6)}-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        with _said(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with _said(path, temporary):
+            yield temporary
+        with _said(path):
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+    finally:
+        with suppress(OSError):  # which would hide the first error
+            temporary.unlink(missing_ok=True)
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+@contextmanager
+def _said(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Say what is wrong with the disk; of a writer's errors only those that are it."""
+    try:
+        yield
     except OSError as error:
         # astropy tells a full disk by an OSError of its own, without a number.
-        full = error.errno is None and str(error).startswith("Not enough space")
-        if full or error.errno in _DISK_PROBLEMS:
-            why = error.strerror or "disk full"
-            msg = f"{path}: cannot be written ({why}). Make room, and run it again"
-            raise StorageError(msg) from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-_DISK_PROBLEMS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG)
+        full = error.errno in _FULL or str(error).startswith("Not enough space")
+        refused = error.filename is None and error.errno in _REFUSED
+        ours = temporary is None or error.filename == str(temporary)
+        if not (full or refused or ours):
+            raise
+        why = error.strerror or "disk full"
+        advice = "Make room" if full else "Choose another folder"
+        msg = f"{path}: cannot be written ({why}). {advice}, and run it again"
+        raise StorageError(msg) from error
 
 
 def write_text(path: Path, text: str) -> None:

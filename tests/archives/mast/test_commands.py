@@ -104,6 +104,29 @@ def test_options_choose_files(ceers, options, names):
     assert f"{len(names)} file" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (["--filter", "F444W"], 1),
+        (["--before", "20221220"], 0),
+        (["--after", "20221220"], 1),
+        (["--after", "2022-12-24T12:30+02:00"], 0),
+    ],
+)
+def test_filters_and_dates_choose_exposures(ceers, options, count):
+    ceers.holdings.rows[0]["opticalElements"] = "F200W"
+    result = call(query, "1345", *options)
+    assert (f"{count} exposure," in result.stdout) == bool(count), result.output
+    assert bool(result.exit_code) != bool(count)
+
+
+def test_sizes_that_are_not_known_are_said(ceers, tmp_path):
+    ceers.holdings.products[0]["size"] = None
+    assert "2 files, at least 20.2 kB" in call(query, "1345", "--files").stdout
+    shown = call(download, "1345", "--download-dir", tmp_path, "-n").stdout
+    assert "2 to fetch (at least 20.2 kB)" in shown
+
+
 def test_a_position_may_be_south(ceers):
     ceers.holdings.rows[0].update(targ_ra=53.16, targ_dec=-27.78)
     result = call(query, "53.16", "-27.78", "--radius", "1")
@@ -140,6 +163,9 @@ def test_lists_are_saved(ceers, tmp_path, suffix):
     [
         (["1345", "--filer", "F200W"], "No such option '--filer'"),
         (["1345", "--obs", "two"], "'two' is no number"),
+        (["1345", "--obs", "²"], "'²' is no number"),
+        (["1345", "--radius", "nan"], "no number to reckon with"),
+        (["1345", "--before", "2022-13-01"], "no date such as"),
         (["1345", "--after", "yesterday"], "no date such as"),
         (["1345", "--save", "list.txt"], "must end in .ecsv or .csv"),
         (["1345", "--radius", "-1"], "not in the range"),

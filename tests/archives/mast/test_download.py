@@ -1,21 +1,27 @@
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
+import requests
 from mast_server import fits_bytes
+from requests.adapters import HTTPAdapter
 
 from webbmosaic.archives import download as module
 from webbmosaic.archives.download import LAYOUT, download, plan, read_records
+from webbmosaic.archives.holdings import Product
 from webbmosaic.archives.mast import list_products, search
-from webbmosaic.archives.part import whole_fits
+from webbmosaic.archives.part import Part, whole_fits
 from webbmosaic.archives.selection import Selection
 from webbmosaic.archives.transfer import Policy
 from webbmosaic.archives.transport import Archive
@@ -254,7 +260,7 @@ def test_busy_answers_are_outlasted(mast, tmp_path):
     assert [o.error for o in outcomes] == [None, None]
 
 
-def test_a_silent_archive_is_asked_again(mast, tmp_path):
+def test_a_silent_archive_is_asked_again(mast, tmp_path, monkeypatch):
     fill(mast, 1)
     naps = [0.6]
 
@@ -263,8 +269,15 @@ def test_a_silent_archive_is_asked_again(mast, tmp_path):
 
     mast.holdings.cut = cut
     policy = Policy(tries=3, pause=0.001, timeout=(1.0, 0.2))
-    assert [o.error for o in run(mast, tmp_path, policy=policy)] == [None]
+    monkeypatch.setattr("webbmosaic.archives.transfer.WORTH_A_WORD", 0.1)
+    told = []
+    items = plan(products_of(mast), tmp_path)
+    client = Archive(mast.url, tell=told.append)
+    outcomes = download(client, items, tmp_path, policy=policy)
+    assert [o.error for o in outcomes] == [None]
     assert len(mast.holdings.paths("/search/jwst/api/v0.1/retrieve")) > 1
+    assert told
+    assert all(sentence.endswith(", trying again") for sentence in told)
 
 
 def test_exclusive_files_need_a_token_and_say_so(mast, tmp_path, monkeypatch):
@@ -351,9 +364,270 @@ def test_two_processes_do_not_write_one_part(mast, tmp_path):
     item.target.parent.mkdir(parents=True)
     with item.target.with_name(name_of() + ".part").open("wb") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        (outcome,) = run(mast, tmp_path)
-        assert "by another process" in str(outcome.error)
+        policy = Policy(patience=0.3)
+        (outcome,) = run(mast, tmp_path, policy=policy)
+        assert "by another process, which does not go on" in str(outcome.error)
     assert [o.error for o in run(mast, tmp_path)] == [None]
+
+
+def test_two_downloads_share_the_work(mast, tmp_path):
+    fill(mast, 6, size=200_000)
+    mast.holdings.pace = 0.005
+    items = plan(products_of(mast), tmp_path)
+    ended, told = [], []
+    client = Archive(mast.url, tell=told.append)
+
+    def fetch_all():
+        ended.append(download(client, items, tmp_path, policy=QUICK, streams=2))
+
+    threads = [threading.Thread(target=fetch_all) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [o.error for outcomes in ended for o in outcomes] == [None] * 12
+    assert wrong_files(mast, tmp_path) == leftovers(tmp_path) == []
+    assert any("waiting for another process" in sentence for sentence in told)
+    assert mast.holdings.sent < 1.2 * sum(map(len, mast.holdings.contents.values()))
+
+
+@pytest.mark.parametrize("kind", ["symbolic", "hard", "pipe"])
+def test_a_link_in_place_of_a_part_is_not_followed(mast, tmp_path, kind):
+    fill(mast, 1)
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (item,) = plan(products_of(mast), tmp_path)
+    item.target.parent.mkdir(parents=True)
+    part = item.target.with_name(name_of() + ".part")
+    journals = [part.with_name(part.name + end) for end in (".json", ".json.new")]
+    for path in (part, *journals):
+        if kind == "symbolic":
+            path.symlink_to(victim)
+        elif kind == "hard":
+            path.hardlink_to(victim)
+        elif path == part:
+            os.mkfifo(path)
+    cuts = [20_000]
+    mast.holdings.cut = lambda name, start, length: cuts.pop() if cuts else None
+    assert [o.error for o in run(mast, tmp_path)] == [None]
+    assert victim.read_text() == "precious"
+    assert wrong_files(mast, tmp_path) == []
+
+
+def test_records_are_not_written_through_a_link(mast, tmp_path):
+    fill(mast, 1)
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / LAYOUT).mkdir(parents=True)
+    (tmp_path / LAYOUT / "downloads.jsonl").symlink_to(victim)
+    assert [o.error for o in run(mast, tmp_path)] == [None]
+    assert victim.read_text() == "precious"
+
+
+def answer(status, body=b"", **headers):
+    """Answer in an odd way."""
+
+    def odd(handler, name):
+        if odd.only not in name:
+            return False
+        handler.send_response(status)
+        for key, value in headers.items():
+            handler.send_header(key.replace("_", "-"), value)
+        if "Content_Length" not in headers:
+            handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+        handler.close_connection = True
+        return True
+
+    odd.only = name_of(2)
+    return odd
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        (answer(302, Location="http://[::1"), "not understood"),
+        (answer(302, Location="http://127.0.0.1:99999999/"), "address"),
+        (answer(302, Location="http://mast.example.org/"), "https://HOST only"),
+        (answer(302, Location="ftp://127.0.0.1/"), "no address"),
+        (answer(503, Retry_After="\xb2"), "busy"),
+        (answer(503, Retry_After="1000000000"), "busy .HTTP 503. for 11574 days"),
+        (answer(200, Content_Length="9" * 5000), "cut at 0 of"),
+        (answer(200, Content_Length="-5"), "cut at 0 of"),
+        (answer(206, Content_Range="bytes 0-\xb2/\xb2"), "does not go on"),
+        (answer(418), "HTTP 418"),
+    ],
+)
+def test_an_odd_answer_for_one_file_is_its_failure(mast, tmp_path, odd, message):
+    fill(mast, 12)
+    mast.holdings.odd = odd
+    outcomes = run(mast, tmp_path)
+    (failed,) = [o for o in outcomes if o.error]
+    assert failed.item.product.name == name_of(2)
+    assert re.search(message, str(failed.error))
+    assert len(finished(tmp_path)) == 11
+
+
+def test_no_more_is_taken_than_was_listed(mast, tmp_path, monkeypatch):
+    fill(mast, 1)
+    handed = []
+    original = Part.write
+    monkeypatch.setattr(
+        Part,
+        "write",
+        lambda part, block: (handed.append(len(block)), original(part, block)),
+    )
+    (body,) = mast.holdings.contents.values()
+
+    def odd(handler, name):
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"%x\r\n" % len(body) + body + b"\r\n")
+        for _ in range(200):
+            handler.wfile.write(b"19000\r\n" + b"x" * 0x19000 + b"\r\n")
+        return True
+
+    mast.holdings.odd = odd
+    (outcome,) = run(mast, tmp_path)
+    assert f"lists {len(body)} bytes but sends more, twice" in str(outcome.error)
+    assert sum(handed) <= 2 * len(body)
+    assert finished(tmp_path) == leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("validator", ["", "Last-Modified"])
+def test_a_file_replaced_under_a_resumed_download_is_noticed(mast, tmp_path, validator):
+    fill(mast, 1, size=300_000)
+    mast.holdings.validator = validator
+    mast.holdings.tag = "Sat, 24 Dec 2022 10:00:00 GMT"  # also after the change
+    new = fits_bytes(300_000, seed=77)
+    ((uri, old),) = mast.holdings.contents.items()
+    assert len(new) == len(old)
+    mast.holdings.cut = lambda name, start, length: 0 if start else 200_000
+    run(mast, tmp_path, policy=Policy(tries=1, pause=0.0))
+    assert leftovers(tmp_path)
+    mast.holdings.cut = lambda name, start, length: None
+    mast.holdings.contents[uri] = new
+    assert [o.error for o in run(mast, tmp_path)] == [None]
+    assert wrong_files(mast, tmp_path) == []
+
+
+def test_the_proof_of_sameness_is_cheap(mast, tmp_path):
+    fill(mast, 1, size=34_000_000)
+    mast.holdings.validator = ""
+    cuts = [5_000_000, 5_000_000]
+    mast.holdings.cut = lambda name, start, length: cuts.pop() if cuts else None
+    assert [o.error for o in run(mast, tmp_path)] == [None]
+    (body,) = mast.holdings.contents.values()
+    assert mast.holdings.sent == len(body) + 2 * 65_536
+    assert wrong_files(mast, tmp_path) == []
+
+
+def test_records_that_cannot_be_written_are_told_once(mast, tmp_path, monkeypatch):
+    fill(mast, 4)
+    run(mast, tmp_path)
+    (tmp_path / LAYOUT / "downloads.jsonl").unlink()
+
+    def full(path, line):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "append", full)
+    told = []
+    client = Archive(mast.url, tell=told.append)
+    items = plan(products_of(mast), tmp_path)
+    assert download(client, items, tmp_path, policy=QUICK) == []
+    items = plan(products_of(mast), tmp_path, redo=True)
+    outcomes = download(client, items, tmp_path, policy=QUICK)
+    assert [o.error for o in outcomes] == [None] * 4
+    assert len(told) == 2
+    assert "No space left on device), so what is fetched is not recorded" in told[0]
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\n", b"[" * 100_000, b'{"path": []}\n5\nnull\n', None]
+)
+def test_a_damaged_journal_costs_time_only(mast, tmp_path, content):
+    fill(mast, 2)
+    run(mast, tmp_path)
+    journal = tmp_path / LAYOUT / "downloads.jsonl"
+    if content is None:
+        journal.unlink()
+        journal.mkdir()
+    else:
+        journal.write_bytes(content)
+    assert read_records(tmp_path) == {}
+    assert [i.reason for i in plan(products_of(mast), tmp_path)] == ["", ""]
+    assert run(mast, tmp_path) == []
+
+
+def test_a_target_that_is_a_folder_is_that_files_failure(mast, tmp_path):
+    fill(mast, 4)
+    items = plan(products_of(mast), tmp_path)
+    (items[0].target / "in the way").mkdir(parents=True)
+    items[1].target.parent.write_text("a file")
+    outcomes = run(mast, tmp_path, streams=1)
+    failed = [o for o in outcomes if o.error]
+    assert {type(o.error) for o in failed} == {StorageError}
+    assert len(failed) == 2
+    assert len(finished(tmp_path)) == 3  # the folder, and two files
+
+
+def test_an_archive_that_hardly_sends_is_given_up(mast, tmp_path):
+    fill(mast, 1, size=400_000)
+    mast.holdings.pace = 0.1
+    policy = Policy(tries=2, pause=0.0, timeout=(1.0, 0.3), slowest=1e9)
+    (outcome,) = run(mast, tmp_path, policy=policy)
+    assert "sends hardly anything, again and again" in str(outcome.error)
+
+
+def test_lasting_failures_are_not_repeated(mast, tmp_path, monkeypatch):
+    fill(mast, 1)
+    asked = []
+
+    def send(*arguments, **options):
+        asked.append(arguments)
+        raise requests.exceptions.SSLError("self-signed")
+
+    monkeypatch.setattr(HTTPAdapter, "send", send)
+    items = [
+        module.Item(
+            Product(name_of(), "x"), tmp_path / LAYOUT / "a" / "b", "missing", 1
+        )
+    ]
+    (outcome,) = download(mast.client(), items, tmp_path)
+    assert "certificate is not accepted" in str(outcome.error)
+    assert len(asked) == 1
+    with pytest.raises(ArchiveError, match="certificate is not accepted"):
+        search(mast.client(), SELECTION)
+    assert len(asked) == 2
+
+
+def test_the_user_may_leave_while_the_archive_is_silent(mast, tmp_path):
+    fill(mast, 4)
+    silent = threading.Event()
+
+    def odd(handler, name):
+        silent.set()
+        time.sleep(15)
+        return True
+
+    mast.holdings.odd = odd
+    command = [sys.executable, "-m", "webbmosaic.cli", "download", "1345"]
+    process = subprocess.Popen(
+        [*command, "--download-dir", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert silent.wait(60)
+    time.sleep(0.2)
+    since = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert time.monotonic() - since < 5.0
+    assert process.returncode != 0
+    assert "Traceback" not in said
 
 
 def test_a_killed_download_is_no_product_and_goes_on(mast, tmp_path):

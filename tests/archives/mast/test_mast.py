@@ -6,8 +6,9 @@ import pytest
 
 from webbmosaic.archives import mast as module
 from webbmosaic.archives.holdings import exposure_table, product_table
-from webbmosaic.archives.mast import list_products, search
+from webbmosaic.archives.mast import list_products, search, with_filters
 from webbmosaic.archives.selection import Selection
+from webbmosaic.archives.transport import Archive
 from webbmosaic.errors import ArchiveError
 
 CEERS = Selection(programs=("01345",))
@@ -112,12 +113,141 @@ def test_files_are_listed_once_and_missing_ones_are_told(mast):
     assert bare == [found[1].name]
 
 
-def test_an_unsafe_name_stops_everything(mast):
-    fill(mast, 1)
-    mast.holdings.products[0]["filename"] = "../../x_uncal.fits"
+@pytest.mark.parametrize("name", ["../../x_uncal.fits", None, "", ["x"]])
+def test_a_file_without_a_safe_name_is_left_out_and_told(mast, name):
+    fill(mast, 3)
+    mast.holdings.products[1]["filename"] = name
+    mast.holdings.products[1]["uri"] = None
+    mast.holdings.products.append({"dataset": mast.holdings.rows[0]["fileSetName"]})
+    told = []
+    client = Archive(mast.url, tell=told.append)
+    found = search(client, CEERS)
+    products, _ = list_products(client, found, CEERS)
+    assert len(products) == 2
+    assert told == ["Left out: 2 files to which MAST gives no safe name"]
+
+
+def test_an_exposure_without_a_name_is_left_out_and_told(mast):
+    fill(mast, 3)
+    mast.holdings.rows[1]["fileSetName"] = None
+    told = []
+    client = Archive(mast.url, tell=told.append)
+    assert len(search(client, CEERS)) == 2
+    assert told == ["Left out: 1 exposure to which MAST gives no name"]
+
+
+@pytest.mark.parametrize("announced", ["25", 25.0])
+def test_a_number_of_rows_may_be_a_text(mast, monkeypatch, announced):
+    monkeypatch.setattr(module, "PAGE", 10)
+    fill(mast, 25)
+    mast.holdings.announce = lambda total: announced
+    assert len(search(mast.client(), CEERS)) == 25
+    mast.holdings.rows[10:] = []
+    with pytest.raises(ArchiveError, match="announced 25 rows but gave 10"):
+        search(mast.client(), CEERS)
+
+
+@pytest.mark.parametrize("rows", [10, 20])
+def test_nothing_after_a_full_page_is_the_end_only_if_it_is(mast, monkeypatch, rows):
+    monkeypatch.setattr(module, "PAGE", 10)
+    mast.holdings.announce = lambda total: None
+    fill(mast, rows)
+    assert len(search(mast.client(), CEERS)) == rows
+    mast.holdings.turns_pages = False
+    with pytest.raises(ArchiveError, match="gave 10 rows, then none"):
+        search(mast.client(), CEERS)
+
+
+def test_the_list_of_files_decides_on_filters(mast):
+    for detector, used in (("nrcb4", "F200W"), ("nrcblong", "F444W")):
+        name = f"jw01345001001_14201_00001_{detector}_uncal.fits"
+        mast.holdings.add(
+            name, b"x", opticalElements="F200W", product={"filters": used}
+        )
+    fill(mast, 1, program="01837")
+    mast.holdings.products[-1]["filters"] = "F200W;CLEAR"
+    wanted = Selection(programs=("1345", "1837"), filters=("f444w",))
+    found = search(mast.client(), wanted)
+    assert len(found) == 2
+    products, _ = list_products(mast.client(), found, wanted)
+    assert [p.detector for p in products] == ["nrcblong"]
+    (kept,) = with_filters(mast.client(), found, wanted)
+    assert kept.elements == ("F200W", "F444W")
+    mast.holdings.requests.clear()
+    with_filters(mast.client(), found, Selection(filters=("F200W",)))
+    assert not mast.holdings.requests
+
+
+def test_a_file_of_unknown_filter_goes_with_its_channel(mast):
+    for detector in ("nrcb4", "nrcblong"):
+        mast.holdings.add(
+            f"jw01345001001_14201_00001_{detector}_uncal.fits", opticalElements="F200W"
+        )
     found = search(mast.client(), CEERS)
-    with pytest.raises(ArchiveError, match="unsafe"):
-        list_products(mast.client(), found, CEERS)
+    for filters, detectors in (("F200W", ["nrcb4"]), ("F444W", ["nrcblong"])):
+        wanted = Selection(filters=(filters,))
+        products, _ = list_products(mast.client(), found, wanted)
+        assert [p.detector for p in products] == detectors
+
+
+@pytest.mark.parametrize(
+    ("date", "read"),
+    [
+        ("2022-12-24T10:00:00.0000000", "2022-12-24T10:00:00"),
+        ("2022-12-24 23:30:00-05:00", "2022-12-25T04:30:00"),
+        ("20221224", "2022-12-24T00:00:00"),
+        ("59937.5", "2022-12-24T12:00:00"),
+        ("inf", ""),
+        ("1e300", ""),
+        ("soon", ""),
+        (None, ""),
+    ],
+)
+def test_dates_of_any_making(mast, date, read):
+    fill(mast, 1, date_obs=date)
+    (one,) = search(mast.client(), CEERS)
+    assert one.date == read
+
+
+def test_exposures_without_a_date_are_told_where_dates_choose(mast):
+    fill(mast, 3)
+    mast.holdings.rows[0]["date_obs"] = None
+    told = []
+    client = Archive(mast.url, tell=told.append)
+    wanted = Selection(programs=("1345",), after="2022-12-24")
+    assert len(search(client, wanted)) == 2
+    assert told == ["Left out: 1 exposure to which MAST gives no date"]
+
+
+def test_infinite_numbers_are_no_numbers(mast):
+    fill(mast, 1, duration=float("inf"))
+    mast.holdings.products[0]["size"] = float("inf")
+    (one,) = search(mast.client(), CEERS)
+    assert one.duration != one.duration
+    assert list_products(mast.client(), [one], CEERS)[0][0].size is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b'{"results": [[1, 2]], "info": []}',
+        b'{"results": [[1, 2]]}',
+        b'{"results": [5], "info": [{"name": "a"}]}',
+        b'{"results": 5}',
+        b'{"products": {"a": 1}}',
+        b"[]",
+        b"<html>",
+    ],
+)
+def test_no_answer_is_a_traceback(mast, raw):
+    fill(mast, 1)
+    found = search(mast.client(), CEERS)
+    mast.holdings.raw = raw
+    for ask in (search, lambda *a: list_products(a[0], found, a[1])):
+        with pytest.raises(ArchiveError, match="MAST's answer is"):
+            ask(mast.client(), CEERS)
 
 
 def test_control_characters_do_not_reach_the_terminal(mast):
@@ -150,14 +280,14 @@ def test_a_refused_search_is_a_sentence(mast, status, message):
 
 
 def test_no_archive_is_a_sentence(monkeypatch):
-    from webbmosaic.archives.transport import Archive
-
     def session_guard(self, session, **options):
         original(self, session, retries=0)
 
     original = Archive.guard
     monkeypatch.setattr(Archive, "guard", session_guard)
-    with pytest.raises(ArchiveError, match="cannot be reached"):
+    with pytest.raises(
+        ArchiveError, match="cannot be asked: the connection was refused"
+    ):
         search(Archive("http://127.0.0.1:9"), CEERS)
 
 

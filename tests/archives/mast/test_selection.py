@@ -25,6 +25,7 @@ GUIDING = Exposure("jw01345002001_gs-fg_2022358100000", "01345", "002", "001")
 UNCAL = Product(
     name="jw01345002001_14201_00001_nrcb4_uncal.fits",
     uri="x",
+    exposure="jw01345002001_14201_00001",
     suffix="uncal",
     level="1b",
     elements=("F200W",),
@@ -43,14 +44,27 @@ UNCAL = Product(
         ({"visits": ("2",)}, False),
         ({"instruments": ("nircam",)}, True),
         ({"instruments": ("miri",)}, False),
-        ({"filters": ("f444w",)}, True),
-        ({"filters": ("F115W",)}, False),
+        ({"filters": ("F115W",)}, True),  # the list of files decides
         ({"after": "2022-12-24"}, True),
         ({"after": "2022-12-24T11:00"}, False),
         ({"after": "2022-12-25"}, False),
         ({"before": "2022-12-24"}, True),
         ({"before": "2022-12-24T09:00"}, False),
         ({"before": "2022-12-23"}, False),
+        ({"before": "20221223"}, False),
+        ({"before": "20221224"}, True),
+        ({"after": "20221224"}, True),
+        ({"after": "20221225"}, False),
+        ({"before": "2022-W51"}, True),
+        ({"before": "2022-W50"}, False),
+        ({"after": "2022-W51-6"}, True),
+        ({"after": "2022-W52"}, False),
+        ({"after": "2022-12-24T11:00+02:00"}, True),
+        ({"after": "2022-12-24T11:00-02:00"}, False),
+        ({"before": "2022-12-24T11:59+02:00"}, False),
+        ({"before": "2022-12-24T12:00+02:00"}, True),
+        ({"before": "2022-12-24T10"}, True),
+        ({"before": "2022-12-24T10:00:00Z"}, True),
         ({"datasets": ("jw01345002001_14201_00001_nrcb4",)}, True),
         ({"datasets": ("jw01345002001_14201_00002_nrcb4",)}, False),
         ({"datasets": ("jw01345002*",)}, True),
@@ -79,12 +93,24 @@ def test_exposures_are_chosen_by_every_option(options, wanted):
         ({"datasets": ("JW01345*_nrcb?",)}, True),
         ({"datasets": ("nrcb4",)}, True),
         ({"datasets": ("jw01345*_nrca?",)}, False),
+        ({"datasets": ("jw01345*_nrcb",)}, False),
+        ({"datasets": ("*_uncal.fits",)}, True),
+        ({"datasets": ("*_nrcb4_uncal",)}, True),
+        ({"datasets": ("*_nrc[ab]?",)}, True),
+        ({"datasets": ("jw01345002001_14201_0000?",)}, True),
         ({"extensions": ("jpg",)}, False),
         ({"kinds": ("preview",)}, False),
     ],
 )
 def test_files_are_chosen_by_every_option(options, wanted):
     assert Selection(**options).wants_product(UNCAL) is wanted
+
+
+def test_wildcards_match_whole_names():
+    long = Product("jw01345002001_14201_00001_nrcblong_uncal.fits", "x", suffix="uncal")
+    one = Selection(datasets=("jw01345002*_nrcb?",))
+    assert not one.wants_product(long)
+    assert Selection(datasets=("jw01345002*_nrcb*",)).wants_product(long)
 
 
 def test_combined_products_are_wanted_with_level_3_only():
@@ -173,5 +199,7 @@ def test_names_say_program_observation_and_visit():
 
 def test_dates_are_checked():
     assert read_date("2022-12-24 18:00") == "2022-12-24T18:00"
-    with pytest.raises(ValueError, match="Invalid isoformat"):
-        read_date("last week")
+    assert read_date("2022-W51") == "2022-W51"
+    for text in ("last week", "2022-12-24+02:00", "9999-12-31", "0001-01-01T00+05:00"):
+        with pytest.raises(ValueError, match=r".+"):
+            read_date(text)

@@ -44,6 +44,16 @@ def lock(tmp_path: Path) -> dict[str, Any]:
     return json.loads((tmp_path / "work/crds.lock").read_text())
 
 
+def test_a_cache_must_be_named(
+    files: list[Path], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CRDS_PATH", raising=False)
+    error = run(tmp_path / "archive").exception
+    assert isinstance(error, UsageError)
+    assert "CRDS_PATH is not set" in str(error)
+    assert not (tmp_path / "work").exists()
+
+
 def test_files_are_taken(
     cache: Any, files: list[Path], run: Run, tmp_path: Path
 ) -> None:

@@ -1,6 +1,6 @@
 import pytest
 from astropy.coordinates import SkyCoord
-from astropy.coordinates.name_resolve import NameResolveError
+from astropy.coordinates.name_resolve import NameResolveError, sesame_url
 
 from webbmosaic.archives.surveys import SURVEYS, Place, read_place, resolve
 from webbmosaic.errors import ArchiveError, UsageError
@@ -27,14 +27,27 @@ DATASET = "jw01345002001_14201_00001_nrcb4"
         (("M 83",), Place(target="M 83")),
         (("150.5", "-2.25"), Place(position=(150.5, -2.25))),
         (("150", "2"), Place(position=(150.0, 2.0))),
+        (("150.1 2.2",), Place(position=(150.1, 2.2))),
+        (("150.1, -2.2",), Place(position=(150.1, -2.2))),
+        (("²",), Place(target="²")),
     ],
 )
 def test_words_are_understood(words, place):
     assert read_place(words) == place
 
 
-def test_sexagesimal_positions_are_in_hours():
-    ra, dec = read_place(("10:00:30", "+02:30:00")).position
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("10:00:30", "+02:30:00"),
+        ("10:00:30 +02:30:00",),
+        ("10h00m30s +02d30m00s",),
+        ("10 00 30 +02 30 00",),
+        ("10", "00", "30", "+02", "30", "00"),
+    ],
+)
+def test_sexagesimal_positions_are_in_hours(words):
+    ra, dec = read_place(words).position
     assert ra == pytest.approx(150.125)
     assert dec == pytest.approx(2.5)
 
@@ -53,15 +66,18 @@ def test_every_survey_has_programs_and_a_source():
 
 
 def test_a_target_is_looked_up(monkeypatch):
-    asked = []
+    asked, addresses = [], []
 
     def from_name(name, **options):
         asked.append(name)
+        addresses.extend(sesame_url.get())
         return SkyCoord(24.17, 15.78, unit="deg")
 
     monkeypatch.setattr(SkyCoord, "from_name", from_name)
     assert resolve("NGC 628") == pytest.approx((24.17, 15.78))
     assert asked == ["NGC 628"]
+    assert addresses
+    assert all(url.startswith("https://") for url in addresses)
 
 
 def test_without_a_network_positions_are_proposed(monkeypatch):

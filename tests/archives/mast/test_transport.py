@@ -1,8 +1,13 @@
+import time
+from email.utils import formatdate
+
 import pytest
 import requests
 from mast_server import Archive as Holdings
 from mast_server import serving
 
+from webbmosaic.archives.answers import pause_asked
+from webbmosaic.archives.threads import within
 from webbmosaic.archives.transport import Archive, check_address
 from webbmosaic.errors import ArchiveError, UsageError
 
@@ -28,6 +33,8 @@ def test_encrypted_or_local_addresses_are_used(url):
         "file:///etc/passwd",
         "https://me:secret@mast.stsci.edu",
         "mast.stsci.edu",
+        "http://[::1",
+        "https://mast.stsci.edu:99999999",
     ],
 )
 def test_other_addresses_are_refused(url):
@@ -98,3 +105,87 @@ def test_busy_and_working_archives_are_asked_again(mast):
     answer = mast.client().session().get(mast.url + GET)
     assert answer.content == mast.holdings.contents[URI]
     assert len(mast.holdings.requests) == 5
+
+
+def test_waiting_has_an_end():
+    with pytest.raises(ArchiveError, match="MAST did not come to an end within 0 s"):
+        within(0.05, "MAST", lambda: time.sleep(5))
+    assert within(5, "MAST", lambda: 7) == 7
+    with pytest.raises(KeyError):
+        within(5, "MAST", lambda: {}["x"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "pause"),
+    [("7", 7.0), ("²", 0.0), ("", 0.0), ("soon", 0.0), ("9" * 30, 0.0), ("-1", 0.0)],
+)
+def test_pauses_are_read(asked, pause):
+    assert pause_asked(asked) == pause
+
+
+def test_pauses_may_be_dates():
+    assert 3000 < pause_asked(formatdate(time.time() + 3600, usegmt=True)) < 3601
+    assert pause_asked("Sat, 24 Dec 2022 10:00:00 GMT") == 0.0
+
+
+def test_an_archive_that_asks_for_a_long_pause_is_left_alone(mast):
+    def odd(handler, name):
+        handler.send_response(503)
+        handler.send_header("Retry-After", "1000000000")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+        return True
+
+    mast.holdings.odd = odd
+    with pytest.raises(ArchiveError, match="asked again in 11574 days"):
+        mast.client().session().get(mast.url + GET)
+
+
+def test_a_pause_is_told(mast, monkeypatch):
+    mast.holdings.add(FILE)
+    slept, told = [], []
+    monkeypatch.setattr("webbmosaic.archives.transport.time.sleep", slept.append)
+
+    def odd(handler, name):
+        if slept:
+            return False
+        handler.send_response(503)
+        handler.send_header("Retry-After", "30")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+        return True
+
+    mast.holdings.odd = odd
+    answer = Archive(mast.url, tell=told.append).session().get(mast.url + GET)
+    assert answer.content == mast.holdings.contents[URI]
+    assert slept == [30.0]
+    assert told == ["127.0.0.1: waiting 30 s"]
+
+
+def test_endless_answers_are_not_read(mast, monkeypatch):
+    monkeypatch.setattr("webbmosaic.archives.transport._LONGEST", 100_000)
+    mast.holdings.add(FILE, b"x" * 200_000)
+    with pytest.raises(ArchiveError, match="more than 0 MB"):
+        mast.client().session().get(mast.url + GET)
+
+
+def test_nothing_that_steers_a_terminal_is_in_an_error():
+    text = str(ArchiveError("a\x1b[31mb\x9b\u202ec\x07 d\xa0e\r\nf"))
+    assert text == "a[31mbc d e \nf"
+
+
+def test_a_silent_archive_is_asked_once_more_and_told(mast):
+    naps = []
+
+    def odd(handler, name):
+        naps.append(1)
+        time.sleep(0.4)
+        return True
+
+    mast.holdings.odd = odd
+    told = []
+    session = Archive(mast.url, tell=told.append).session(timeout=(1.0, 0.1))
+    with pytest.raises(requests.ReadTimeout):
+        session.get(mast.url + GET)
+    assert len(naps) == 2
+    assert told == ["127.0.0.1 is silent and is asked again"]
