@@ -354,7 +354,7 @@ def _with_narrow(
     """
     good = quality > 0
     dark = good & ~mask
-    hidden = 1 - np.count_nonzero(dark) / max(np.count_nonzero(good), 1)
+    hidden = 1 - float(dark.sum()) / max(float(good.sum()), 1.0)
     varies = 0.0
     if dark.any():
         sky = local_background(cleaned, dark, box=32)[dark]
