@@ -100,7 +100,7 @@ _MOSAIC = {
     "combine-filter": _flag("--combine-filter"),
     "no-combine-filter": _flag(),
     "abs-refcat": _value("--abs-refcat"),
-    "abs-fitgeometry": _setting("alignment.abs_fitgeometry"),
+    "abs-fitgeometry": _setting("alignment.fit"),
     "kernel": _value("--kernel"),
     "pixfrac": _value("--pixfrac"),
     "pixel-scale-ratio": _value("--pixel-scale-ratio"),

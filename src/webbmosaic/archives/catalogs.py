@@ -19,11 +19,21 @@ from webbmosaic.archives.transport import check_address
 from webbmosaic.errors import ArchiveError, InputError
 from webbmosaic.files.products import atomic
 
-__all__ = ["Field", "cut", "field_of", "gaia_cone", "read_catalog", "write_catalog"]
+__all__ = [
+    "Field",
+    "at_epoch",
+    "cut",
+    "field_of",
+    "gaia_cone",
+    "gaia_fields",
+    "read_catalog",
+    "write_catalog",
+]
 
 GAIA_URL = "https://gea.esac.esa.int/tap-server/tap"
 #: Gaia DR3 positions are for this Julian year (Gaia Collaboration, Vallenari+2023).
 GAIA_EPOCH = 2016.0
+_WIDEST_CONE = 0.25  # degrees; larger fields are asked for in pieces
 
 _NAMES = {
     "RA": ("ra", "ra_icrs", "raj2000", "ra_j2000", "alpha_j2000", "alphawin_j2000",
@@ -33,6 +43,8 @@ _NAMES = {
             "delta_j2000", "deltawin_j2000", "dec_deg", "dedeg", "_dej2000",
             "sky_centroid.dec", "delta", "declination"),
     "ID": ("id", "source_id", "phot_id", "number", "label", "objid", "name"),
+    "pmra": ("pmra", "pm_ra_cosdec", "pmra_cosdec", "pm_ra"),
+    "pmdec": ("pmdec", "pm_dec", "pmde"),
     "mag": ("mag", "phot_g_mean_mag", "gmag", "mag_auto", "isophotal_abmag",
             "magnitude"),
 }  # fmt: skip
@@ -68,6 +80,7 @@ def read_catalog(path: Path) -> Table:
     except (IORegistryError, OSError, ValueError, TypeError, KeyError) as error:
         msg = f"{path}: cannot be read as a catalogue ({str(error).splitlines()[0]})"
         raise InputError(msg) from error
+    table = _without_mixins(table)
     found = {name: _find(table, known) for name, known in _NAMES.items()}
     if not found["RA"] or not found["DEC"]:
         msg = (
@@ -86,6 +99,19 @@ def read_catalog(path: Path) -> Table:
     front = [name for name in _NAMES if name in table.colnames]
     good = np.isfinite(ra) & np.isfinite(dec)
     return table[front + [c for c in table.colnames if c not in front]][good]
+
+
+def _without_mixins(table: Table) -> Table:
+    """Give the positions of a column of coordinates columns of their own."""
+    from astropy.coordinates import SkyCoord
+
+    for name in list(table.colnames):
+        if isinstance(table[name], SkyCoord):
+            sky = table[name].icrs
+            table.remove_column(name)
+            if name == "sky_centroid" or "RA" not in table.colnames:
+                table["RA"], table["DEC"] = sky.ra.deg, sky.dec.deg
+    return table
 
 
 def _find(table: Table, known: Sequence[str]) -> str:
@@ -305,7 +331,9 @@ def gaia_cone(
     path = folder / f"gaia_dr3_{ra:.5f}_{dec:+.5f}_{radius:.5f}.ecsv"
     if not path.exists():
         write_catalog(_ask_gaia(ra, dec, radius), path)
-    return _moved(read_catalog(path), epoch)
+    catalog = read_catalog(path)
+    catalog.meta["epoch"] = GAIA_EPOCH
+    return at_epoch(catalog, epoch)
 
 
 def _ask_gaia(ra: float, dec: float, radius: float) -> Table:
@@ -328,11 +356,98 @@ def _ask_gaia(ra: float, dec: float, radius: float) -> Table:
         raise ArchiveError(msg) from error
 
 
-def _moved(catalog: Table, epoch: float) -> Table:
-    """Apply proper motions: linear on the sky, which holds to 1e-3 mas in decades."""
-    years = epoch - GAIA_EPOCH
-    motion = [np.nan_to_num(np.ma.filled(catalog[c], 0.0)) for c in ("pmra", "pmdec")]
-    catalog["RA"] += motion[0] * years / 3.6e6 / np.cos(np.radians(catalog["DEC"]))
-    catalog["DEC"] += motion[1] * years / 3.6e6
-    catalog.meta["epoch"] = epoch
-    return catalog
+def at_epoch(catalog: Table, epoch: float) -> Table:
+    """
+    Move stars to an epoch by their proper motions, where they have any.
+
+    Parameters
+    ----------
+    catalog : `~astropy.table.Table`
+        As `read_catalog` gives it: ``pmra`` (times the cosine of the declination) and
+        ``pmdec`` in mas/yr; their epoch is the column ``ref_epoch`` or ``epoch``, or
+        ``epoch`` or ``ref_epoch`` in the metadata (Julian year).
+    epoch : float
+        Julian year.
+
+    Returns
+    -------
+    catalog : `~astropy.table.Table`
+        A copy; unchanged where motions or their epoch are not known.
+
+    Notes
+    -----
+    Linear on the sky, which holds to 1e-3 mas in decades.
+    """
+    moved = catalog.copy()
+    start = _reference_epoch(catalog)
+    if start is None or not {"pmra", "pmdec"} <= set(catalog.colnames):
+        return moved
+    years = np.nan_to_num(epoch - start)
+    motion = [np.nan_to_num(_plain(catalog[name], 0.0)) for name in ("pmra", "pmdec")]
+    cosine = np.cos(np.radians(np.asarray(catalog["DEC"], float)))
+    moved["RA"] = catalog["RA"] + motion[0] * years / 3.6e6 / cosine
+    moved["DEC"] = catalog["DEC"] + motion[1] * years / 3.6e6
+    if "ref_epoch" in moved.colnames:
+        moved["ref_epoch"] = epoch
+    moved.meta["epoch"] = epoch
+    return moved
+
+
+def _plain(column: Any, missing: float) -> NDArray[np.float64]:
+    """Give the values of a column, and something else where they are masked."""
+    values = np.ma.filled(np.ma.MaskedArray(column, dtype=float), missing)
+    return np.asarray(values, float)
+
+
+def _reference_epoch(catalog: Table) -> Any:
+    """Give the Julian year of the positions, one for each star or for all."""
+    columns = {name.lower(): name for name in catalog.colnames}
+    for name in ("ref_epoch", "epoch"):
+        if name in columns:
+            return _plain(catalog[columns[name]], np.nan)
+    known = {str(key).lower(): value for key, value in catalog.meta.items()}
+    value = known.get("ref_epoch", known.get("epoch"))
+    return None if value is None else float(value)
+
+
+def gaia_fields(places: Iterable[tuple[float, float, float]], *, folder: Path) -> Table:
+    """
+    Fetch the stars of Gaia DR3 on some fields, where they were in 2016.
+
+    Parameters
+    ----------
+    places : iterable of tuple of float
+        RA, Dec and radius of each, in degrees; those that overlap are asked for at
+        once.
+    folder : `~pathlib.Path`
+        Where answers are kept.
+
+    Returns
+    -------
+    catalog : `~astropy.table.Table`
+        With proper motions, and their epoch in the metadata.
+
+    Raises
+    ------
+    ArchiveError
+        If the archive does not answer.
+    InputError
+        If there is no star.
+    """
+    from astropy.table import unique, vstack
+
+    cones: list[tuple[float, float, float]] = []
+    for ra, dec, radius in sorted(places, key=lambda place: -place[2]):
+        for k, (ra0, dec0, wide) in enumerate(cones):
+            apart = float(_separation(np.array([ra]), np.array([dec]), ra0, dec0)[0])
+            if apart < wide + radius and apart + radius < _WIDEST_CONE:
+                cones[k] = (ra0, dec0, max(wide, apart + radius))
+                break
+        else:
+            cones.append((ra, dec, radius))
+    tables = [gaia_cone(*cone, epoch=GAIA_EPOCH, folder=folder) for cone in cones]
+    stars = unique(vstack(tables, metadata_conflicts="silent"), "ID")
+    if len(stars) == 0:
+        raise InputError("Gaia DR3 has no star on these fields. Try: a catalogue file")
+    stars.meta["epoch"] = GAIA_EPOCH
+    return stars

@@ -27,7 +27,7 @@ from webbmosaic.files.models import (
 )
 from webbmosaic.files.products import write_text
 from webbmosaic.settings import Resample, Settings
-from webbmosaic.stages.alignment import align
+from webbmosaic.stages.alignment import align, write_aligned, write_side_files
 from webbmosaic.stages.pipeline import call, context_or_none
 from webbmosaic.stages.quality import usable_pixels
 
@@ -60,14 +60,19 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
     _check_members(models, name)
     association = _write_association(models, sorted(inputs), i2d, name)
     numbers: dict[str, Any] = {"exposures": len(models)}
-    models, numbers["alignment"], notes = align(models, settings.alignment, name)
+    aligned = align(models, sorted(inputs), settings.alignment, name)
+    models, notes = aligned.models, aligned.notes
+    beside = write_side_files(aligned, i2d.parent)
+    if settings.alignment.write_cals:
+        beside += write_aligned(aligned, i2d.parent)
+    numbers |= {"alignment": aligned.exposures, "astrometry": aligned.islands}
     library = _library(models)
     if settings.skymatch.enabled and len(models) > 1:
         library, numbers["sky_offsets"] = _level_skies(library, settings, name)
     if settings.outliers.enabled and len(models) > 1:
         library, numbers["outliers"] = _reject_outliers(library, settings, name)
     mosaic = _drizzle(library, settings.resample, name)
-    extra = [association]
+    extra = [association, *beside]
     mosaic.meta.filename = i2d.name
     if settings.catalogue.enabled:
         made, said = _catalogue_or_note(mosaic, i2d, name, pinned)
