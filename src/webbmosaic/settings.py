@@ -187,9 +187,8 @@ class Alignment:
     )
     custom_origin: int = setting(
         0,
-        "What those catalogues call the centre of the first pixel (x, y only: X_IMAGE"
-        " and the like count from 1).",
-        choices=(0, 1),
+        "What those catalogues call the centre of the first pixel, 0 or 1 (of x, y;"
+        " X_IMAGE and the like count from 1).",
     )
     minobj: int = setting(4, "Fewest matched sources of an exposure.")
     fit: str = setting(

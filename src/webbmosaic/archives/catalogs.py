@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,7 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
-from webbmosaic.archives.transport import check_address
-from webbmosaic.errors import ArchiveError, InputError
+from webbmosaic.errors import InputError
 from webbmosaic.files.products import atomic
 
 __all__ = [
@@ -24,16 +22,11 @@ __all__ = [
     "at_epoch",
     "cut",
     "field_of",
-    "gaia_cone",
-    "gaia_fields",
     "read_catalog",
+    "separation",
     "write_catalog",
 ]
 
-GAIA_URL = "https://gea.esac.esa.int/tap-server/tap"
-#: Gaia DR3 positions are for this Julian year (Gaia Collaboration, Vallenari+2023).
-GAIA_EPOCH = 2016.0
-_WIDEST_CONE = 0.25  # degrees; larger fields are asked for in pieces
 
 _NAMES = {
     "RA": ("ra", "ra_icrs", "raj2000", "ra_j2000", "alpha_j2000", "alphawin_j2000",
@@ -170,13 +163,13 @@ class Field:
     def radius(self) -> float:
         """From the middle to the farthest corner, in degrees."""
         ra, dec = self.wcs.all_pix2world(_corners(self.shape), 0).T
-        return float(np.max(_separation(ra, dec, *self.centre)))
+        return float(np.max(separation(ra, dec, *self.centre)))
 
     def contains(
         self, ra: NDArray[np.float64], dec: NDArray[np.float64], buffer: float
     ) -> NDArray[np.bool_]:
         """Tell which positions (degrees) are on it, or ``buffer`` arcsec beside it."""
-        inside = _separation(ra, dec, *self.centre) <= self.radius + buffer / 3600
+        inside = separation(ra, dec, *self.centre) <= self.radius + buffer / 3600
         if not inside.any():
             return inside
         x, y = self.wcs.all_world2pix(ra[inside], dec[inside], 0, quiet=True)
@@ -195,10 +188,24 @@ def _corners(shape: tuple[int, int]) -> list[tuple[float, float]]:
     return [(x, y) for x in (-0.5, nx - 0.5) for y in (-0.5, ny - 0.5)]
 
 
-def _separation(
+def separation(
     ra: NDArray[np.float64], dec: NDArray[np.float64], ra0: float, dec0: float
 ) -> NDArray[np.float64]:
-    """Give angular distances, in degrees (haversine formula)."""
+    """
+    Give angular distances by the haversine formula.
+
+    Parameters
+    ----------
+    ra, dec : 1D `~numpy.ndarray`
+        In degrees.
+    ra0, dec0 : float
+        In degrees.
+
+    Returns
+    -------
+    distance : 1D `~numpy.ndarray`
+        In degrees.
+    """
     half_ra, half_dec = np.radians(ra - ra0) / 2, np.radians(dec - dec0) / 2
     cosines = np.cos(np.radians(dec)) * np.cos(np.radians(dec0))
     a = np.sin(half_dec) ** 2 + cosines * np.sin(half_ra) ** 2
@@ -301,61 +308,6 @@ def write_catalog(catalog: Table, path: Path, *, name: str = "") -> None:
         catalog.write(temporary, format=formats[path.suffix.lower()], overwrite=True)
 
 
-def gaia_cone(
-    ra: float, dec: float, radius: float, *, epoch: float, folder: Path
-) -> Table:
-    """
-    Fetch the stars of Gaia DR3 around a position, moved to an epoch.
-
-    Parameters
-    ----------
-    ra, dec, radius : float
-        ICRS, in degrees.
-    epoch : float
-        Julian year. Stars without a measured proper motion stay where they were in
-        2016.
-    folder : `~pathlib.Path`
-        Where answers are kept as ECSV; asked for again, they are read from there.
-
-    Returns
-    -------
-    catalog : `~astropy.table.Table`
-        ``RA``, ``DEC`` (degrees, at ``epoch``), ``ID``, ``mag`` (G), ``ra_error``,
-        ``dec_error`` (mas, at 2016), ``pmra``, ``pmdec`` (mas/yr), ``ruwe``.
-
-    Raises
-    ------
-    ArchiveError
-        If the archive does not answer.
-    """
-    path = folder / f"gaia_dr3_{ra:.5f}_{dec:+.5f}_{radius:.5f}.ecsv"
-    if not path.exists():
-        write_catalog(_ask_gaia(ra, dec, radius), path)
-    catalog = read_catalog(path)
-    catalog.meta["epoch"] = GAIA_EPOCH
-    return at_epoch(catalog, epoch)
-
-
-def _ask_gaia(ra: float, dec: float, radius: float) -> Table:
-    """Ask as an asynchronous job: those are not cut off at 2,000 rows."""
-    import requests
-    from astroquery.utils.tap import TapPlus
-
-    url = check_address(os.environ.get("WEBBMOSAIC_GAIA_URL") or GAIA_URL)
-    query = (
-        "SELECT source_id, ra, dec, ra_error, dec_error, pmra, pmdec, phot_g_mean_mag,"
-        " ruwe FROM gaiadr3.gaia_source WHERE 1 = CONTAINS(POINT('ICRS', ra, dec),"
-        f" CIRCLE('ICRS', {ra:.8f}, {dec:.8f}, {radius:.8f}))"
-    )
-    try:
-        return TapPlus(url=url).launch_job_async(query).get_results()
-    except (OSError, ValueError, requests.RequestException) as error:
-        msg = (
-            f"{url} does not answer: {error}. Try: again later, or a catalogue of yours"
-        )
-        raise ArchiveError(msg) from error
-
-
 def at_epoch(catalog: Table, epoch: float) -> Table:
     """
     Move stars to an epoch by their proper motions, where they have any.
@@ -408,46 +360,3 @@ def _reference_epoch(catalog: Table) -> Any:
     known = {str(key).lower(): value for key, value in catalog.meta.items()}
     value = known.get("ref_epoch", known.get("epoch"))
     return None if value is None else float(value)
-
-
-def gaia_fields(places: Iterable[tuple[float, float, float]], *, folder: Path) -> Table:
-    """
-    Fetch the stars of Gaia DR3 on some fields, where they were in 2016.
-
-    Parameters
-    ----------
-    places : iterable of tuple of float
-        RA, Dec and radius of each, in degrees; those that overlap are asked for at
-        once.
-    folder : `~pathlib.Path`
-        Where answers are kept.
-
-    Returns
-    -------
-    catalog : `~astropy.table.Table`
-        With proper motions, and their epoch in the metadata.
-
-    Raises
-    ------
-    ArchiveError
-        If the archive does not answer.
-    InputError
-        If there is no star.
-    """
-    from astropy.table import unique, vstack
-
-    cones: list[tuple[float, float, float]] = []
-    for ra, dec, radius in sorted(places, key=lambda place: -place[2]):
-        for k, (ra0, dec0, wide) in enumerate(cones):
-            apart = float(_separation(np.array([ra]), np.array([dec]), ra0, dec0)[0])
-            if apart < wide + radius and apart + radius < _WIDEST_CONE:
-                cones[k] = (ra0, dec0, max(wide, apart + radius))
-                break
-        else:
-            cones.append((ra, dec, radius))
-    tables = [gaia_cone(*cone, epoch=GAIA_EPOCH, folder=folder) for cone in cones]
-    stars = unique(vstack(tables, metadata_conflicts="silent"), "ID")
-    if len(stars) == 0:
-        raise InputError("Gaia DR3 has no star on these fields. Try: a catalogue file")
-    stars.meta["epoch"] = GAIA_EPOCH
-    return stars

@@ -10,6 +10,11 @@ from typing import Any, TypeVar
 
 import click
 
+from webbmosaic.cli.alignment_options import (
+    ALIGNMENT_KEYS,
+    alignment_options,
+    with_gaia,
+)
 from webbmosaic.cli.cleaning import cleaning_options, cleaning_overrides
 from webbmosaic.cli.options import (
     Overrides,
@@ -69,16 +74,7 @@ _MOSAIC_OPTIONS = (
     click.option("--pixfrac", type=float, help="Size of the drop, in input pixels."),
     click.option("--kernel", help="Such as square or gaussian."),
     click.option("--north-up", is_flag=True, help="Turn the y axis to the north."),
-    click.option(
-        "--abs-refcat",
-        type=click.Path(path_type=Path),
-        help="Catalogue (RA, DEC) that sets the absolute frame.",
-    ),
-    click.option(
-        "--on-misaligned",
-        type=click.Choice(["fail", "keep", "drop"]),
-        help="What becomes of an exposure that cannot be aligned.",
-    ),
+    alignment_options,
     click.option(
         "--output-dir",
         default=None,
@@ -101,8 +97,7 @@ _MOSAIC_KEYS = {
     "pixfrac": ("resample", "pixfrac"),
     "kernel": ("resample", "kernel"),
     "north_up": ("resample", "north_up"),
-    "abs_refcat": ("alignment", "abs_refcat"),
-    "on_misaligned": ("alignment", "on_misaligned"),
+    **ALIGNMENT_KEYS,
 }
 
 
@@ -220,6 +215,7 @@ def _reduce(
     from webbmosaic.datasets import Wanted, Workspace
     from webbmosaic.files.masks import misnamed
     from webbmosaic.run.folder import (
+        find_exposures,
         folder_tasks,
         link_legacy_names,
         write_tables,
@@ -232,6 +228,10 @@ def _reduce(
     settings = with_folders(settings, given["work"].resolve())
     output = given.get("output_dir")
     workspace = Workspace(given["work"], *([output] if output else []))
+    if "stage3" in stages:
+        found = find_exposures(workspace, given["datasets"], first=stages[0])
+        headers = [exposure.header for exposure in found]
+        settings = with_gaia(settings, headers, workspace.catalogues)
     for path in misnamed(Path(settings.masks.mask_dir)) if "stage1" in stages else ():
         click.echo(f"{path}: its name says no exposure or visit; left out", err=True)
     context = pinned_context(workspace)

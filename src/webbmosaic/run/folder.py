@@ -24,7 +24,7 @@ from webbmosaic.files.headers import read_header, scan_headers
 from webbmosaic.files.ledger import Record, read_record
 from webbmosaic.files.products import write_text
 from webbmosaic.run.exposures import Exposure, ExtraInputs
-from webbmosaic.run.plan import group_exposures, plan, plan_mosaic
+from webbmosaic.run.plan import group_exposures, is_exposure, plan, plan_mosaic
 from webbmosaic.run.tasks import Task
 from webbmosaic.settings import Grouping, Settings
 
@@ -203,7 +203,7 @@ def mosaic_task(
         If a file is no image of an exposure type that is accepted.
     """
     accepted = (*IMAGING_EXPOSURES, *(t.upper() for t in extra_types))
-    cals = sorted(cals)
+    cals = list(cals) if settings.alignment.enforce_order else sorted(cals)
     members = []
     for path in cals:
         header = read_header(path)
@@ -230,7 +230,9 @@ def write_tables(workspace: Workspace, tasks: Iterable[Task]) -> None:
         Those of stage 3 are listed, where their mosaic exists.
     """
     mosaics = {
-        task.outputs[0]: [p for p in task.inputs if p.exists()]
+        task.outputs[0]: [
+            p for p in task.inputs if p.exists() and is_exposure(p, task.settings)
+        ]
         for task in tasks
         if task.stage == "stage3" and task.outputs[0].exists()
     }

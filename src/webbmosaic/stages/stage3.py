@@ -56,14 +56,17 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
     i2d = outputs[0]
     pinned = context_or_none()
     name = i2d.name.removesuffix(".fits").removesuffix("_i2d")
-    models = [_opened(path) for path in sorted(inputs)]
+    wanted = settings.alignment
+    cals = [p for p in inputs if p.suffix == ".fits" and str(p) != wanted.abs_refcat]
+    cals = cals if wanted.enforce_order else sorted(cals)
+    models = [_opened(path) for path in cals]
     _check_members(models, name)
-    association = _write_association(models, sorted(inputs), i2d, name)
+    association = _write_association(models, cals, i2d, name)
     numbers: dict[str, Any] = {"exposures": len(models)}
-    aligned = align(models, sorted(inputs), settings.alignment, name)
+    aligned = align(models, cals, wanted, name)
     models, notes = aligned.models, aligned.notes
     beside = write_side_files(aligned, i2d.parent)
-    if settings.alignment.write_cals:
+    if wanted.write_cals:
         beside += write_aligned(aligned, i2d.parent)
     numbers |= {"alignment": aligned.exposures, "astrometry": aligned.islands}
     library = _library(models)

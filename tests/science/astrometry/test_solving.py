@@ -5,7 +5,7 @@ import pytest
 
 from fields import catalogue_of, observe, truth_errors
 from webbmosaic.science.astrometry import Search, link, solve
-from webbmosaic.science.astrometry.solving import find_tracks
+from webbmosaic.science.astrometry.tracks import find_tracks
 
 WRONG = [(0, 0, 0), (12.0, 9.0, 0.1), (0.3, -0.25, 0)]
 

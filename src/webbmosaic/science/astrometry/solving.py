@@ -9,10 +9,17 @@ from scipy import sparse
 
 from webbmosaic.science.arrays import BoolArray, Floats, IntArray
 from webbmosaic.science.astrometry.images import Catalogue, Image
+from webbmosaic.science.astrometry.least_squares import (
+    FIXED,
+    basis,
+    least_squares,
+    residuals_of,
+    scaled_errors,
+)
 from webbmosaic.science.astrometry.linking import Linked, rigid_motion
-from webbmosaic.science.astrometry.matching import one_to_one
+from webbmosaic.science.astrometry.tracks import Tracks, find_tracks
 
-__all__ = ["Solution", "Tracks", "find_tracks", "solve"]
+__all__ = ["Solution", "solve"]
 
 _HUBER = 2.0  # residuals beyond this many sigma count by their first power
 _ROUNDS = 8
@@ -25,75 +32,7 @@ _DITHER_FIRST, _DITHER_LEAST = 0.3, 5e-4
 _DITHER_ROLL_FIRST, _DITHER_ROLL_LEAST = 1e-3, 1e-6
 _STRETCH = 1e-3
 _ASIDE = 1e6  # arcsec
-_FIXED = 1e-6  # arcsec and radians: what may not move
-_TYPICAL = 20  # matches that weigh as much as what is typical for an image's errors
 _PARAMETERS = {"shift": 2, "rshift": 3, "auto": 3, "rscale": 4, "general": 6}
-
-
-@dataclass(frozen=True)
-class Tracks:
-    """
-    Which measured positions are of the same source.
-
-    Attributes
-    ----------
-    image : 1D int `~numpy.ndarray`, shape (n,)
-        The image that a position is of; the number of images: the catalogue.
-    row : 1D int `~numpy.ndarray`, shape (n,)
-        Its row among that image's sources.
-    source : 1D int `~numpy.ndarray`, shape (n,)
-        The source.
-    """
-
-    image: IntArray
-    row: IntArray
-    source: IntArray
-
-
-def find_tracks(
-    positions: list[Floats], tolerance: float, exposures: list[str]
-) -> Tracks:
-    """
-    Collect the positions that images have of the same sources.
-
-    Parameters
-    ----------
-    positions : list of `~numpy.ndarray`, shape (n, 2)
-        Of each image, on the common frame, in arcsec; the catalogue's last, if any.
-    tolerance : float
-        Largest distance from the mean of those before, in arcsec.
-    exposures : list of str
-        What each is part of. Sources in one exposure only are left out.
-
-    Returns
-    -------
-    tracks : Tracks
-        Each source has at most one position of an image.
-    """
-    known = np.empty((0, 2))
-    seen: IntArray = np.empty(0, int)
-    images, rows, sources = [], [], []
-    for number, points in enumerate(positions):
-        source = np.full(len(points), -1)
-        i, j = one_to_one(points, known, tolerance)
-        source[i] = j
-        known[j] += (points[i] - known[j]) / (seen[j] + 1)[:, None]
-        seen[j] += 1
-        new = np.flatnonzero(source < 0)
-        source[new] = len(known) + np.arange(len(new))
-        known = np.concatenate([known, points[new]])
-        seen = np.concatenate([seen, np.ones(len(new), int)])
-        images.append(np.full(len(points), number))
-        rows.append(np.arange(len(points)))
-        sources.append(source)
-    image, row, source = (np.concatenate(p) for p in (images, rows, sources))
-    _, unit = np.unique(exposures, return_inverse=True)
-    least, most = np.full(len(known), len(unit)), np.full(len(known), -1)
-    np.minimum.at(least, source, unit[image])
-    np.maximum.at(most, source, unit[image])
-    keep = (least < most)[source]
-    _, source = np.unique(source[keep], return_inverse=True)
-    return Tracks(image[keep], row[keep], source)
 
 
 @dataclass(frozen=True)
@@ -298,9 +237,9 @@ class _Problem:
         visit, unit = self.visit[image], self.unit[image]
         from_visit = points - self.visit_middle[visit]
         from_unit = points - self.unit_middle[unit]
-        parts = [(visit * self.order + k, b) for k, b in enumerate(_basis(from_visit))]
+        parts = [(visit * self.order + k, b) for k, b in enumerate(basis(from_visit))]
         base = self.order * self.n_visits
-        small = [(base + unit * 3 + k, b) for k, b in enumerate(_basis(from_unit)[:3])]
+        small = [(base + unit * 3 + k, b) for k, b in enumerate(basis(from_unit)[:3])]
         parts = parts[: self.order] + small
         rows = np.concatenate([2 * ours + axis for _ in parts for axis in (0, 1)])
         columns = np.concatenate([c for c, _ in parts for _ in (0, 1)])
@@ -339,8 +278,8 @@ class _Problem:
             sigma[chosen] = np.sqrt(least**2 + beyond)[:, None]
         if self.in_order and self.catalogue is None:
             start = self.visit[0] * self.order
-            sigma[start : start + self.order] = _FIXED
-            sigma[units[self.unit[0]]] = _FIXED
+            sigma[start : start + self.order] = FIXED
+            sigma[units[self.unit[0]]] = FIXED
         return sigma, about
 
     def solved(self, tolerance: float) -> Solution:
@@ -356,12 +295,12 @@ class _Problem:
         prior, about = self.first_prior()
         error, fastened = np.zeros(self.size), self.fastened
         for k in range(_ROUNDS):
-            value, covariance = _least_squares(
+            value, covariance = least_squares(
                 design, points, tracks.source, weight, (prior, about, fastened)
             )
             moved = points + (design @ value).reshape(-1, 2)
-            residuals, free = _residuals(moved, tracks.source, weight)
-            scaled = _scaled(residuals, free, sigma, tracks.image)
+            residuals, free = residuals_of(moved, tracks.source, weight)
+            scaled = scaled_errors(residuals, free, sigma, tracks.image)
             ratio = np.hypot(*residuals.T) / scaled / np.sqrt(free)
             weight = scaled**-2 / np.maximum(1, ratio / (1.41 * _HUBER))
             if k == 2:
@@ -457,72 +396,3 @@ def _middles(points: Floats, owner: IntArray) -> Floats:
     count = np.bincount(owner)
     sums = [np.bincount(owner, points[:, axis]) for axis in (0, 1)]
     return np.column_stack(sums) / count[:, None]
-
-
-def _basis(lever: Floats) -> list[Floats]:
-    """Motions for a unit of shift, rotation, scale and both shears, each (n, 2)."""
-    x, y = lever.T
-    one, none = np.ones_like(x), np.zeros_like(x)
-    pairs = ((one, none), (none, one), (-y, x), (x, y), (x, -y), (y, x))
-    return [np.column_stack(pair) for pair in pairs]
-
-
-def _least_squares(
-    design: sparse.csr_array,
-    points: Floats,
-    source: IntArray,
-    weight: Floats,
-    known: tuple[Floats, Floats, list[IntArray]],
-) -> tuple[Floats, Floats]:
-    """
-    Solve for the unknowns with the sources eliminated; also their covariance.
-
-    What is known of the unknowns beforehand: how large they are, about which value,
-    and which of them add up to nothing.
-    """
-    prior, about, fastened = known
-    n = len(points)
-    rows = np.arange(2 * n)
-    count = int(source.max()) + 1 if n else 0
-    both = np.repeat(weight, 2)
-    column = (2 * source[:, None] + [0, 1]).ravel()
-    pick = sparse.csr_array((np.ones(2 * n), (rows, column)), shape=(2 * n, 2 * count))
-    total = pick.T @ both
-    mean = sparse.diags_array(1 / total) @ (pick.T @ (design * both[:, None]))
-    # Each position against the mean of its source: what the fit can change.
-    apart = design - pick @ mean
-    flat = points.ravel()
-    level = flat - pick @ ((pick.T @ (both * flat)) / total)
-    normal = (apart.T @ (apart * both[:, None])).toarray() + np.diag(prior**-2)
-    for some in fastened:
-        normal[np.ix_(some, some)] += _FIXED**-2
-    right = -(apart.T @ (both * level)) + about * prior**-2
-    covariance = np.linalg.inv(normal)
-    return covariance @ right, covariance
-
-
-def _residuals(
-    moved: Floats, source: IntArray, weight: Floats
-) -> tuple[Floats, Floats]:
-    """Positions minus their sources' mean, and how free each is of its own weight."""
-    if len(moved) == 0:
-        return moved, np.empty(0)
-    total = np.bincount(source, weight)
-    sums = [np.bincount(source, weight * moved[:, axis]) for axis in (0, 1)]
-    means = np.column_stack(sums) / total[:, None]
-    return moved - means[source], np.clip(1 - weight / total[source], 0.02, 1)
-
-
-def _scaled(residuals: Floats, free: Floats, sigma: Floats, image: IntArray) -> Floats:
-    """Scale the errors of each image to what its residuals show."""
-    if len(residuals) == 0:
-        return sigma
-    square = (residuals**2).sum(axis=1) / free / sigma**2
-    # The median of the square of a two-dimensional normal distance is 1.386 sigma^2.
-    typical = float(np.median(square)) / 1.386
-    scale = np.ones(int(image.max()) + 1)
-    for k in np.unique(image):
-        own = square[image == k]
-        share = len(own) / (len(own) + _TYPICAL)
-        scale[k] = share * float(np.median(own)) / 1.386 + (1 - share) * typical
-    return sigma * np.sqrt(np.maximum(scale[image], 1e-4))
