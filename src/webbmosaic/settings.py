@@ -172,6 +172,23 @@ class Grouping:
 
 
 @dataclass(frozen=True)
+class Members:
+    """What the exposures of a mosaic must have in common."""
+
+    one_group: bool = setting(
+        False, "Combine ramps of one group, too; their ERR is far too small."
+    )
+    moving_target: str = setting(
+        "follow",
+        "What stands still in the mosaic of a moving target: it, or the sky.",
+        choices=("follow", "sky"),
+    )
+    max_gap: float = setting(
+        30.0, "An exposure farther from all others is left out.", unit="arcmin"
+    )
+
+
+@dataclass(frozen=True)
 class Alignment:
     """Relative and absolute astrometry."""
 
@@ -314,6 +331,7 @@ class Settings:
     badpixels: BadPixels = BadPixels()
     sky: Sky = Sky()
     grouping: Grouping = Grouping()
+    members: Members = Members()
     alignment: Alignment = Alignment()
     skymatch: Skymatch = Skymatch()
     outliers: Outliers = Outliers()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,8 @@ import numpy as np
 
 from webbmosaic.datasets import IMAGING_EXPOSURES
 from webbmosaic.errors import (
-    InputError,
     PipelineError,
     ReferenceFileError,
-    UnusableDataError,
 )
 from webbmosaic.files.headers import read_header
 from webbmosaic.files.ledger import Result
@@ -28,6 +25,7 @@ from webbmosaic.files.models import (
 from webbmosaic.files.products import write_text
 from webbmosaic.settings import Resample, Settings
 from webbmosaic.stages.alignment import align, write_aligned, write_side_files
+from webbmosaic.stages.membership import check_room, choose_members, follow_target
 from webbmosaic.stages.pipeline import call, context_or_none
 from webbmosaic.stages.quality import usable_pixels
 
@@ -60,14 +58,22 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
     cals = [p for p in inputs if p.suffix == ".fits" and str(p) != wanted.abs_refcat]
     cals = cals if wanted.enforce_order else sorted(cals)
     models = [_opened(path) for path in cals]
-    _check_members(models, name)
+    kept, left_out = choose_members(models, cals, settings.members, name)
+    models, cals = [models[i] for i in kept], [cals[i] for i in kept]
     association = _write_association(models, cals, i2d, name)
     numbers: dict[str, Any] = {"exposures": len(models)}
     aligned = align(models, cals, wanted, name)
-    models, notes = aligned.models, aligned.notes
+    models, notes = aligned.models, [*left_out, *aligned.notes]
     beside = write_side_files(aligned, i2d.parent)
     if wanted.write_cals:
         beside += write_aligned(aligned, i2d.parent)
+    follow = settings.members.moving_target == "follow"
+    notes += follow_target(models, follow=follow, name=name)
+    grid = settings.resample
+    check_room(
+        models, i2d.parent, pixel_scale=grid.pixel_scale,
+        ratio=grid.pixel_scale_ratio, name=name,
+    )  # fmt: skip
     numbers |= {"alignment": aligned.exposures, "astrometry": aligned.islands}
     library = _library(models)
     if settings.skymatch.enabled and len(models) > 1:
@@ -95,20 +101,6 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
 def _opened(path: Path) -> Any:
     read_header(path)
     return open_image(path)
-
-
-def _check_members(models: list[Any], name: str) -> None:
-    if not models:
-        msg = f"{name}: no calibrated exposure to combine"
-        raise InputError(msg)
-    units = Counter(str(m.meta.bunit_data) for m in models)
-    if len(units) > 1:
-        msg = f"{name}: the exposures have different units ({', '.join(units)})"
-        raise InputError(msg)
-    for model in models:
-        if not usable_pixels(model).any():
-            msg = f"{name}: {model.meta.filename} has no usable pixel"
-            raise UnusableDataError(msg)
 
 
 def _write_association(
