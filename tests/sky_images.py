@@ -71,7 +71,10 @@ def make_cal(folder, name, sky, **given):
     off = np.asarray(given.get("off", (0.0, 0.0)), float)
     _point(model, at + off, pa + np.radians(given.get("turn", 0.0)), centre)
     for key, value in given.get("meta", {}).items():
-        model[f"meta.{key}"] = value
+        if key == "wcs":
+            del model.meta.wcs
+        else:
+            model[f"meta.{key}"] = value
     path = Path(folder) / f"{name}_cal.fits"
     path.parent.mkdir(parents=True, exist_ok=True)
     model.save(str(path))

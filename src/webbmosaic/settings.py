@@ -169,6 +169,11 @@ class Grouping:
     combine_observations: bool = setting(False, "All observations of a program.")
     combine_programs: bool = setting(False, "All programs.")
     combine_filters: bool = setting(False, "All filters of an instrument.")
+    exclude: tuple[str, ...] = setting(
+        (),
+        "Exposures that no mosaic has: names or wildcards, each with a reason behind a"
+        " colon, such as jw01345002001_*_nrcb4: scattered light.",
+    )
 
 
 @dataclass(frozen=True)

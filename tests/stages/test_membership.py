@@ -89,7 +89,7 @@ def test_units_must_be_the_same(write):
 
 
 def test_a_rate_is_refused_by_its_name(write):
-    paths = write({}, {"bunit_data": "DN/s"})
+    paths = write({}, {"bunit_data": "DN/s", "wcs": None})
     with pytest.raises(InputError, match=r"00002.*is no calibrated image .*stage2"):
         chosen(paths)
 

@@ -15,6 +15,7 @@ from webbmosaic.cli.alignment_options import (
 )
 from webbmosaic.cli.options import (
     dry_run,
+    expanded,
     meant,
     read_all_settings,
     settings_options,
@@ -26,9 +27,7 @@ __all__ = ["mosaic"]
 @click.command(
     epilog="Example: webbmosaic mosaic */calibrated2_cals/*_cal.fits -o deep_i2d.fits"
 )
-@click.argument(
-    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
-)
+@click.argument("names", nargs=-1, required=True, metavar="FILE...")
 @click.option(
     "-o",
     "--output",
@@ -48,17 +47,19 @@ __all__ = ["mosaic"]
 @click.option("--redo", is_flag=True, help="Do again what is already done.")
 @settings_options
 @dry_run
-def mosaic(files: tuple[Path, ...], output: Path, **given: Any) -> None:
+def mosaic(names: tuple[str, ...], output: Path, **given: Any) -> None:
     """
     One mosaic of any calibrated images.
 
-    FILE is a _cal.fits, by this package or by the archive; all of them become one
-    mosaic. Skies that were not subtracted yet are levelled, not removed.
+    FILE is a _cal.fits, by this package or by the archive, a wildcard in quotes, or
+    @LIST, a text file with one on each line; all of them become one mosaic. Skies that
+    were not subtracted yet are levelled, not removed.
     """
     from webbmosaic.cli.progress import run_and_show
     from webbmosaic.files.headers import read_header
     from webbmosaic.run.folder import mosaic_task
 
+    files = [Path(name) for name in expanded(names)]
     keys = {"pixel_scale": ("resample", "pixel_scale"), **ALIGNMENT_KEYS}
     settings = read_all_settings(
         Path(), given["settings_file"], given["assignments"], meant(given, keys)

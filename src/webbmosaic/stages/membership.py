@@ -103,8 +103,7 @@ def _check_calibrated(model: Any, path: Path) -> None:
     if meta.resample.pointings is not None or "_i2d" in path.stem:
         msg = f"{path}: is a mosaic already. Give the calibrated images (_cal.fits)"
         raise InputError(msg)
-    rate = str(meta.bunit_data or "").upper() in ("DN/S", "DN", "ELECTRON/S")
-    if rate or model.data.ndim != 2 or meta.wcs is None:
+    if model.data.ndim != 2 or meta.wcs is None:
         msg = (
             f"{path}: is no calibrated image (unit {meta.bunit_data},"
             f" {'no' if meta.wcs is None else 'with'} WCS,"
