@@ -81,6 +81,14 @@ def make_cal(folder, name, sky, **given):
     return path
 
 
+def open_cal(path):
+    """An image in memory, its file closed."""
+    from webbmosaic.files.models import open_image
+
+    with open_image(path) as model:
+        return model.copy()
+
+
 def paint(data, pixels, flux, fwhm):
     """Add Moffat stars."""
     alpha = fwhm / 2 / np.sqrt(2 ** (1 / 3) - 1)

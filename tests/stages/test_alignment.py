@@ -9,9 +9,8 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from sky_images import CENTRE, make_cal, make_sky, to_sky, write_catalogue
+from sky_images import CENTRE, make_cal, make_sky, open_cal, to_sky, write_catalogue
 from webbmosaic.errors import AlignmentError, InputError, UsageError
-from webbmosaic.files.models import open_image
 from webbmosaic.settings import Alignment
 from webbmosaic.stages.alignment import align, write_aligned, write_side_files
 from webbmosaic.stages.corrections import apply_file, read_correction
@@ -48,7 +47,7 @@ def visit_of(folder, sky, rng, *, visit=1, off=(0.0, 0.0), count=2, **given):
 
 
 def aligned(paths, **wanted):
-    models = [open_image(path) for path in paths]
+    models = [open_cal(path) for path in paths]
     return align(models, paths, Alignment(**wanted), "group")
 
 
@@ -270,14 +269,14 @@ def test_what_was_done_is_kept_and_applied_when_read(tmp_path, sky, rng):
     facts = json.loads(written[0].read_text())
     assert facts["matches"] > 5
     assert facts["shift_error_mas"] > 0
-    model = open_image(paths[0])
+    model = open_cal(paths[0])
     assert apply_file(model, written[0])
     again = errors_mas([model], true_place)
     np.testing.assert_allclose(
         again, errors_mas(done.models[:1], true_place), atol=1e-3
     )
     assert not apply_file(model, written[0])  # it has it already
-    other = open_image(paths[1])
+    other = open_cal(paths[1])
     with pytest.raises(InputError, match="was made for another pointing"):
         apply_file(other, written[0])
 
@@ -294,7 +293,7 @@ def test_aligned_exposures_are_written_on_demand(tmp_path, sky, rng):
     want = to_sky(np.array(DITHERS[0]))
     apart = (there - np.ravel(want)) * 3.6e6 * [np.cos(np.radians(CENTRE[1])), 1]
     assert np.hypot(*apart) < 3
-    again = open_image(written[0])
+    again = open_cal(written[0])
     assert np.abs(errors_mas([again], true_place)).max() < 2
     assert str(done.models[0].meta.filename).endswith("_cal.fits")
 
@@ -321,7 +320,7 @@ def test_a_users_catalogue_beside_a_cal(tmp_path, sky, rng, origin):
     for path in paths:
         from webbmosaic.science.astrometry import find_stars
 
-        model = open_image(path)
+        model = open_cal(path)
         stars = find_stars(model.data, np.isfinite(model.data), fwhm=2.3)
         beside = path.with_name(f"{path.stem}_cat_for_tweakreg.csv")
         Table(stars[:, :2] + origin, names=("x", "y")).write(beside, format="ascii.csv")
@@ -336,11 +335,11 @@ def test_sextractors_columns_count_from_one(tmp_path, sky, rng):
     beside.write_text("X_IMAGE,Y_IMAGE\n11.0,21.0\n")
     from webbmosaic.stages.sightings import sight
 
-    found = sight(open_image(paths[0]), paths[0], Alignment())
+    found = sight(open_cal(paths[0]), paths[0], Alignment())
     np.testing.assert_allclose(found.stars[0, :2], [10, 20])
     beside.write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="has no columns x and y"):
-        sight(open_image(paths[0]), paths[0], Alignment())
+        sight(open_cal(paths[0]), paths[0], Alignment())
 
 
 @pytest.mark.parametrize("form", ["offsets", "pairs"])

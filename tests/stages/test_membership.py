@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from sky_images import CENTRE, make_cal, make_sky
+from sky_images import CENTRE, make_cal, make_sky, open_cal
 from webbmosaic.errors import InputError, StorageError, UnusableDataError
-from webbmosaic.files.models import open_image
 from webbmosaic.settings import Members
 from webbmosaic.stages import membership
 from webbmosaic.stages.membership import check_room, choose_members, follow_target
@@ -35,7 +34,7 @@ def write(tmp_path):
 
 
 def chosen(paths, **wanted):
-    models = [open_image(path) for path in paths]
+    models = [open_cal(path) for path in paths]
     return choose_members(models, paths, Members(**wanted), "group")
 
 
@@ -119,7 +118,7 @@ def test_a_moving_target_stands_still(write, ra):
         {"target.type": "MOVING", "wcsinfo.mt_ra": s, "wcsinfo.mt_dec": CENTRE[1]}
         for s in steps
     ]
-    models = [open_image(p) for p in write(*metas, centre=(ra, CENTRE[1]))]
+    models = [open_cal(p) for p in write(*metas, centre=(ra, CENTRE[1]))]
     pixels = [
         m.meta.wcs.backward_transform(m.meta.wcsinfo.mt_ra, CENTRE[1]) for m in models
     ]
@@ -132,16 +131,16 @@ def test_a_moving_target_stands_still(write, ra):
 
 
 def test_a_moving_target_of_unknown_place_is_refused(write):
-    models = [open_image(p) for p in write({"target.type": "MOVING"})]
+    models = [open_cal(p) for p in write({"target.type": "MOVING"})]
     with pytest.raises(InputError, match="MT_RA"):
         follow_target(models, follow=True, name="group")
     assert "sky stands still" in follow_target(models, follow=False, name="group")[0]
-    fixed = [open_image(p) for p in write({})]
+    fixed = [open_cal(p) for p in write({})]
     assert follow_target(fixed, follow=True, name="group") == []
 
 
 def test_the_size_is_compared_with_what_is_free(write, tmp_path, monkeypatch):
-    models = [open_image(p) for p in write({}, {})]
+    models = [open_cal(p) for p in write({}, {})]
     given = {"pixel_scale": 0.0, "ratio": 1.0, "name": "group"}
     ny, nx = check_room(models, tmp_path, **given)
     assert abs(ny - 40) <= 1

@@ -156,10 +156,9 @@ def _kinds(images: list[Image], solution: Solution) -> tuple[np.ndarray, np.ndar
 
 
 def _aligned_to(index: int, images: list[Image], linked: Linked) -> str:
-    if linked.island[index] in linked.catalogue:
-        return "catalogue"
+    on_catalogue = linked.island[index] in linked.catalogue
     if linked.tied[index]:
-        return "exposures"
+        return "catalogue" if on_catalogue else "exposures"
     visit = images[index].visit
     mates = [k for k, i in enumerate(images) if i.visit == visit]
     exposures = {images[k].exposure for k in mates}

@@ -98,6 +98,30 @@ def test_a_visit_that_should_meet_and_does_not_is_noted(rng):
     assert linked.missed["b"] > 20
 
 
+def test_exposures_that_share_nothing_meet_the_catalogue_one_by_one(rng):
+    """One visit, whose dithers are off each by itself and have no source in common."""
+    images, truth, sky = observe(rng, jitter=0.3, n=900, dithers=4)
+    parts = np.arange(900) % 4
+    seen = []
+    for k, image in enumerate(images):
+        mine = truth[k][0](sky[parts == k])
+        near = (
+            np.abs(image.positions[:, None] - mine[None]).max(axis=2).min(axis=1) < 0.03
+        )
+        seen.append(
+            type(image)(
+                image.positions[near],
+                image.errors[near],
+                image.corners,
+                image.exposure,
+                image.visit,
+            )
+        )
+    linked = link(seen, catalogue_of(rng, sky, n=900), Search())
+    assert all(linked.tied)
+    assert np.abs(truth_errors(linked.moved, truth)).max() < 0.02
+
+
 def test_most_visits_set_the_frame(rng):
     images, truth, _ = observe(rng, visits=[(12.0, 9.0, 0.1), (0, 0, 0), (0.02, 0, 0)])
     linked = link(images, None, Search())

@@ -15,6 +15,7 @@ from webbmosaic.science.astrometry.moves import Move
 __all__ = ["Linked", "Search", "link", "rigid_motion"]
 
 _CONFIRMED = 20  # sources seen twice that speak for a visit without the others
+_MANY = 10  # stars of the catalogue that speak for an exposure without the others
 _SAME = 0.05  # arcsec; sources that meet so closely after a coarse match are one
 _MISSED = 2  # times the fewest matches: so many shared sources should have matched
 
@@ -60,7 +61,8 @@ class Linked:
     island : list of int
         Images of the same number are tied to each other, or of one visit.
     tied : list of bool
-        For each image, whether its exposure was matched to another.
+        For each image, whether its exposure was matched to another, or by itself to
+        the catalogue.
     catalogue : dict of int to Guess
         How islands meet the catalogue.
     nearest : dict of int to Guess or None
@@ -349,8 +351,41 @@ def _meet(
         linked.catalogue[number] = guess
         for i in indices:
             linked.chains[i].append(guess.move)
+        _meet_alone(images, linked, indices, catalogue, search)
     else:
         linked.nearest[number] = guess
+
+
+def _meet_alone(
+    images: list[Image],
+    linked: Linked,
+    indices: list[int],
+    catalogue: Catalogue,
+    search: Search,
+) -> None:
+    """
+    Put exposures onto the catalogue one by one.
+
+    Those that share too little with others, and those that meet it by many sources
+    themselves, which may share a few only with others that are off.
+    """
+    exposures: dict[tuple[str, str], list[int]] = {}
+    for i in indices:
+        exposures.setdefault((images[i].visit, images[i].exposure), []).append(i)
+    for some in exposures.values():
+        guess = find_offset(
+            np.concatenate([linked.moved(i, images[i].positions) for i in some]),
+            catalogue.positions,
+            radius=search.within,
+            minimum=search.minimum_catalogue,
+            nearest=True,
+        )
+        if guess is None or guess.chance >= search.chance:
+            continue
+        if guess.matches >= _MANY or not any(linked.tied[i] for i in some):
+            for i in some:
+                linked.within[i] = _less(linked.within[i], -np.array(guess.move.shift))
+                linked.tied[i] = True
 
 
 def _note_missed(

@@ -309,9 +309,10 @@ def _chance(
     local = (ring[1] - ring[0]) / np.pi / (outer**2 - 4 * tolerance**2) / len(inside)
     density = max(local, len(fixed) / float(np.prod(high - low)))
     expected = len(inside) * -math.expm1(-density * np.pi * tolerance**2)
-    # Places as near to no offset as this one, each as large as the tolerance.
+    # Any pair as near as this one may begin a match by chance, and others follow.
     middle = moving.mean(axis=0)[None]
     distance = float(np.hypot(*(move.apply(middle) - middle)[0]))
     reach = float(np.sqrt(((moving - middle) ** 2).sum(axis=1).mean()))
-    trials = (1 + distance / tolerance) ** 2 * max(1, 2 * turn * reach / tolerance)
-    return float(poisson.sf(matches - 1, expected) * trials)
+    pairs = len(inside) * density * np.pi * (distance + tolerance) ** 2
+    trials = (1 + pairs) * max(1, 2 * turn * reach / tolerance)
+    return float(poisson.sf(matches - 2, expected) * trials)
