@@ -393,3 +393,37 @@ def test_the_pipelines_own_catalogues_are_read(tmp_path: Path) -> None:
     found = read_catalog(tmp_path / "c.ecsv")
     assert found.colnames == ["RA", "DEC", "ID"]
     np.testing.assert_allclose(found["RA"], [150.1, 150.2])
+
+
+def test_motions_are_applied_where_their_epoch_is_known() -> None:
+    from webbmosaic.archives.catalogs import at_epoch
+
+    stars = Table({"RA": [10.0, 20.0], "DEC": [60.0, 0.0], "pmra": [100.0, np.nan]})
+    stars["pmdec"] = [-50.0, np.nan]
+    np.testing.assert_array_equal(at_epoch(stars, 2026.0)["RA"], stars["RA"])
+    stars.meta["epoch"] = 2016.0
+    moved = at_epoch(stars, 2026.0)
+    east = (moved["RA"] - stars["RA"]) * 3.6e6 * np.cos(np.radians(stars["DEC"]))
+    np.testing.assert_allclose(east, [1000.0, 0.0], atol=1e-6)
+    np.testing.assert_allclose(
+        (moved["DEC"] - stars["DEC"]) * 3.6e6, [-500, 0], atol=1e-6
+    )
+    np.testing.assert_allclose(at_epoch(moved, 2016.0)["RA"], stars["RA"], atol=1e-12)
+    stars["ref_epoch"] = [2020.0, 2016.0]
+    later = at_epoch(stars, 2026.0)
+    np.testing.assert_allclose(
+        (later["DEC"] - stars["DEC"]) * 3.6e6, [-300, 0], atol=1e-6
+    )
+
+
+def test_a_catalogue_of_the_pipeline_is_read(tmp_path: Path) -> None:
+    """A mosaic's _cat.ecsv has one column of coordinates."""
+    from astropy.coordinates import SkyCoord
+
+    ra, dec = np.array([150.1, 150.2]), np.array([2.1, 2.2])
+    table = Table({"label": [1, 2], "sky_centroid": SkyCoord(ra, dec, unit="deg")})
+    table["sky_bbox_ll"] = SkyCoord(ra + 1, dec, unit="deg")
+    table.write(tmp_path / "x_cat.ecsv")
+    found = read_catalog(tmp_path / "x_cat.ecsv")
+    np.testing.assert_allclose(found["RA"], ra)
+    np.testing.assert_allclose(found["DEC"], dec)

@@ -21,9 +21,11 @@ from webbmosaic.files.products import atomic
 
 __all__ = [
     "Field",
+    "at_epoch",
     "cut",
     "field_of",
     "read_catalog",
+    "separation",
     "with_our_names",
     "write_catalog",
 ]
@@ -36,6 +38,8 @@ _NAMES = {
             "delta_j2000", "deltawin_j2000", "dec_deg", "dedeg", "_dej2000",
             "sky_centroid.dec", "delta", "declination"),
     "ID": ("id", "source_id", "phot_id", "number", "label", "objid", "name"),
+    "pmra": ("pmra", "pm_ra_cosdec", "pmra_cosdec", "pm_ra"),
+    "pmdec": ("pmdec", "pm_dec", "pmde"),
     "mag": ("mag", "phot_g_mean_mag", "gmag", "mag_auto", "isophotal_abmag",
             "magnitude"),
 }  # fmt: skip
@@ -112,11 +116,10 @@ def with_our_names(table: Table, source: Path | str) -> Table:
     """
     from astropy.coordinates import SkyCoord
 
+    table = _without_mixins(table)
     if "sky_centroid" in table.colnames and not _find(table, _NAMES["RA"]):
-        sky = table["sky_centroid"]
-        if not isinstance(sky, SkyCoord):
-            parts = [re.split(r"[,\s]+", str(pair).strip()) for pair in sky]
-            sky = SkyCoord([" ".join(pair) for pair in parts], unit="deg")
+        parts = [re.split(r"[,\s]+", str(p).strip()) for p in table["sky_centroid"]]
+        sky = SkyCoord([" ".join(pair) for pair in parts], unit="deg")
         table["RA"], table["DEC"] = sky.icrs.ra.deg, sky.icrs.dec.deg
         table.remove_column("sky_centroid")
     found = {name: _find(table, known) for name, known in _NAMES.items()}
@@ -137,6 +140,19 @@ def with_our_names(table: Table, source: Path | str) -> Table:
     front = [name for name in _NAMES if name in table.colnames]
     good = np.isfinite(ra) & np.isfinite(dec)
     return table[front + [c for c in table.colnames if c not in front]][good]
+
+
+def _without_mixins(table: Table) -> Table:
+    """Give the positions of a column of coordinates columns of their own."""
+    from astropy.coordinates import SkyCoord
+
+    for name in list(table.colnames):
+        if isinstance(table[name], SkyCoord):
+            sky = table[name].icrs
+            table.remove_column(name)
+            if name == "sky_centroid" or "RA" not in table.colnames:
+                table["RA"], table["DEC"] = sky.ra.deg, sky.dec.deg
+    return table
 
 
 def _find(table: Table, known: Sequence[str]) -> str:
@@ -209,13 +225,13 @@ class Field:
     def radius(self) -> float:
         """From the middle to the farthest corner, in degrees."""
         ra, dec = self.wcs.all_pix2world(_corners(self.shape), 0).T
-        return float(np.max(_separation(ra, dec, *self.centre)))
+        return float(np.max(separation(ra, dec, *self.centre)))
 
     def contains(
         self, ra: NDArray[np.float64], dec: NDArray[np.float64], buffer: float
     ) -> NDArray[np.bool_]:
         """Tell which positions (degrees) are on it, or ``buffer`` arcsec beside it."""
-        inside = _separation(ra, dec, *self.centre) <= self.radius + buffer / 3600
+        inside = separation(ra, dec, *self.centre) <= self.radius + buffer / 3600
         if not inside.any():
             return inside
         x, y = self.wcs.all_world2pix(ra[inside], dec[inside], 0, quiet=True)
@@ -234,10 +250,24 @@ def _corners(shape: tuple[int, int]) -> list[tuple[float, float]]:
     return [(x, y) for x in (-0.5, nx - 0.5) for y in (-0.5, ny - 0.5)]
 
 
-def _separation(
+def separation(
     ra: NDArray[np.float64], dec: NDArray[np.float64], ra0: float, dec0: float
 ) -> NDArray[np.float64]:
-    """Give angular distances, in degrees (haversine formula)."""
+    """
+    Give angular distances by the haversine formula.
+
+    Parameters
+    ----------
+    ra, dec : 1D `~numpy.ndarray`
+        In degrees.
+    ra0, dec0 : float
+        In degrees.
+
+    Returns
+    -------
+    distance : 1D `~numpy.ndarray`
+        In degrees.
+    """
     half_ra, half_dec = np.radians(ra - ra0) / 2, np.radians(dec - dec0) / 2
     cosines = np.cos(np.radians(dec)) * np.cos(np.radians(dec0))
     a = np.sin(half_dec) ** 2 + cosines * np.sin(half_ra) ** 2
@@ -339,3 +369,57 @@ def write_catalog(catalog: Table, path: Path, *, name: str = "") -> None:
     catalog.meta["name"] = name or path.stem
     with atomic(path) as temporary:
         catalog.write(temporary, format=formats[path.suffix.lower()], overwrite=True)
+
+
+def at_epoch(catalog: Table, epoch: float) -> Table:
+    """
+    Move stars to an epoch by their proper motions, where they have any.
+
+    Parameters
+    ----------
+    catalog : `~astropy.table.Table`
+        As `read_catalog` gives it: ``pmra`` (times the cosine of the declination) and
+        ``pmdec`` in mas/yr; their epoch is the column ``ref_epoch`` or ``epoch``, or
+        ``epoch`` or ``ref_epoch`` in the metadata (Julian year).
+    epoch : float
+        Julian year.
+
+    Returns
+    -------
+    catalog : `~astropy.table.Table`
+        A copy; unchanged where motions or their epoch are not known.
+
+    Notes
+    -----
+    Linear on the sky, which holds to 1e-3 mas in decades.
+    """
+    moved = catalog.copy()
+    start = _reference_epoch(catalog)
+    if start is None or not {"pmra", "pmdec"} <= set(catalog.colnames):
+        return moved
+    years = np.nan_to_num(epoch - start)
+    motion = [np.nan_to_num(_plain(catalog[name], 0.0)) for name in ("pmra", "pmdec")]
+    cosine = np.cos(np.radians(np.asarray(catalog["DEC"], float)))
+    moved["RA"] = catalog["RA"] + motion[0] * years / 3.6e6 / cosine
+    moved["DEC"] = catalog["DEC"] + motion[1] * years / 3.6e6
+    if "ref_epoch" in moved.colnames:
+        moved["ref_epoch"] = epoch
+    moved.meta["epoch"] = epoch
+    return moved
+
+
+def _plain(column: Any, missing: float) -> NDArray[np.float64]:
+    """Give the values of a column, and something else where they are masked."""
+    values = np.ma.filled(np.ma.MaskedArray(column, dtype=float), missing)
+    return np.asarray(values, float)
+
+
+def _reference_epoch(catalog: Table) -> Any:
+    """Give the Julian year of the positions, one for each star or for all."""
+    columns = {name.lower(): name for name in catalog.colnames}
+    for name in ("ref_epoch", "epoch"):
+        if name in columns:
+            return _plain(catalog[columns[name]], np.nan)
+    known = {str(key).lower(): value for key, value in catalog.meta.items()}
+    value = known.get("ref_epoch", known.get("epoch"))
+    return None if value is None else float(value)

@@ -5,18 +5,24 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from webbmosaic.archives.catalogs import read_catalog, with_our_names, write_catalog
+from webbmosaic.archives.catalogs import (
+    read_catalog,
+    separation,
+    with_our_names,
+    write_catalog,
+)
 from webbmosaic.archives.tap import ask
 from webbmosaic.archives.transport import Tell, check_address
 from webbmosaic.errors import InputError
 
-__all__ = ["gaia_cone"]
+__all__ = ["gaia_cone", "gaia_fields"]
 
 GAIA_URL = "https://gea.esac.esa.int/tap-server/tap"
 #: Arcseconds a year of the fastest star there is, Barnard's (Gaia DR3: 10.39).
@@ -29,6 +35,7 @@ _GAIA = (
 _GAIA_TOO = ("parallax", "radial_velocity")
 #: Gaia DR3 positions are for this Julian year (Gaia Collaboration, Vallenari+2023).
 GAIA_EPOCH = 2016.0
+_WIDEST_CONE = 0.25  # degrees; larger fields are asked for in pieces
 
 
 def gaia_cone(
@@ -139,3 +146,46 @@ def _numbers(catalog: Table, name: str, default: float) -> NDArray[np.float64]:
     values: NDArray[np.float64]
     values = np.asarray(np.ma.filled(np.ma.asarray(catalog[name], float), np.nan))
     return np.where(np.isfinite(values), values, default)
+
+
+def gaia_fields(places: Iterable[tuple[float, float, float]], *, folder: Path) -> Table:
+    """
+    Fetch the stars of Gaia DR3 on some fields, where they were in 2016.
+
+    Parameters
+    ----------
+    places : iterable of tuple of float
+        RA, Dec and radius of each, in degrees; those that overlap are asked for at
+        once.
+    folder : `~pathlib.Path`
+        Where answers are kept.
+
+    Returns
+    -------
+    catalog : `~astropy.table.Table`
+        With proper motions, and their epoch in the metadata.
+
+    Raises
+    ------
+    ArchiveError
+        If the archive does not answer.
+    InputError
+        If there is no star.
+    """
+    from astropy.table import unique, vstack
+
+    cones: list[tuple[float, float, float]] = []
+    for ra, dec, radius in sorted(places, key=lambda place: -place[2]):
+        for k, (ra0, dec0, wide) in enumerate(cones):
+            apart = float(separation(np.array([ra]), np.array([dec]), ra0, dec0)[0])
+            if apart < wide + radius and apart + radius < _WIDEST_CONE:
+                cones[k] = (ra0, dec0, max(wide, apart + radius))
+                break
+        else:
+            cones.append((ra, dec, radius))
+    tables = [gaia_cone(*cone, epoch=GAIA_EPOCH, folder=folder) for cone in cones]
+    stars = unique(vstack(tables, metadata_conflicts="silent"), "ID")
+    if len(stars) == 0:
+        raise InputError("Gaia DR3 has no star on these fields. Try: a catalogue file")
+    stars.meta["epoch"] = GAIA_EPOCH
+    return stars
