@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from webbmosaic.errors import UnusableDataError
+from webbmosaic.errors import OutlierError
 from webbmosaic.science.mosaic.frames import Frame
 from webbmosaic.science.mosaic.outliers import (
     Options,
@@ -42,7 +42,7 @@ def reject_outliers(library: Any, wanted: Wanted, name: str) -> dict[str, Any]:
 
     Raises
     ------
-    UnusableDataError
+    OutlierError
         If more than ``max_rejected`` of an exposure would be rejected.
     """
     options = Options(wanted.threshold, wanted.beside, wanted.sharpness)
@@ -92,12 +92,12 @@ def _refuse_too_many(
 ) -> None:
     if outliers.rejected > wanted.max_rejected:
         msg = (
-            f"{name}: {100 * outliers.rejected:.1f} % of {exposure} differ from the"
+            f"{name}: {100 * outliers.rejected:.2g} % of {exposure} differ from the"
             f" other exposures, {100 * wanted.max_rejected:g} % are allowed"
             " (outliers.max_rejected). Look for a misaligned exposure, a moving or"
             " bright source, or persistence, and mask it, or leave the exposure out"
         )
-        raise UnusableDataError(msg)
+        raise OutlierError(msg)
 
 
 def _largest_shift(outliers: Outliers) -> float:
