@@ -224,10 +224,11 @@ class Skymatch:
     """Levelling the skies of the exposures of a mosaic."""
 
     enabled: bool = setting(True, "Level the sky between exposures.")
-    skymethod: str = setting(
-        "match",
-        "match: differences only; the level of stage 2 stays.",
-        choices=("match", "global", "global+match", "local"),
+    model: str = setting(
+        "constant",
+        "What is taken out of each exposure: a constant, or a tilted plane. The mean of"
+        " all stays.",
+        choices=("constant", "plane"),
     )
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from webbmosaic.errors import OutlierError
-from webbmosaic.science.mosaic.frames import Frame
 from webbmosaic.science.mosaic.outliers import (
     Options,
     Outliers,
@@ -15,7 +14,8 @@ from webbmosaic.science.mosaic.outliers import (
     neighbour,
 )
 from webbmosaic.settings import Outliers as Wanted
-from webbmosaic.stages.quality import DO_NOT_USE, OUTLIER, usable_pixels
+from webbmosaic.stages.frames import frame_of
+from webbmosaic.stages.quality import DO_NOT_USE, OUTLIER
 
 __all__ = ["reject_outliers"]
 
@@ -49,7 +49,7 @@ def reject_outliers(library: Any, wanted: Wanted, name: str) -> dict[str, Any]:
     found, cores = [], []
     with library:
         models = [library.borrow(index) for index in range(len(library))]
-        ready = [neighbour(_frame(model)) for model in models]
+        ready = [neighbour(frame_of(model)) for model in models]
         for index, one in enumerate(ready):
             others = ready[:index] + ready[index + 1 :]
             found.append(find_outliers(one, others, options))
@@ -66,25 +66,6 @@ def reject_outliers(library: Any, wanted: Wanted, name: str) -> dict[str, Any]:
         "shift_left": [round(_largest_shift(one), 3) for one in found],
         "by_magnitude": _by_magnitude(np.concatenate(cores)),
     }
-
-
-def _frame(model: Any) -> Frame:
-    good = usable_pixels(model) & np.isfinite(model.err) & (model.err > 0)
-    wcs = model.meta.wcs
-
-    def to_sky(x: Any, y: Any) -> Any:
-        return wcs(x, y, with_bounding_box=False)
-
-    def to_pixels(ra: Any, dec: Any) -> Any:
-        return wcs.invert(ra, dec, with_bounding_box=False)
-
-    return Frame(
-        data=np.where(good, model.data, 0).astype(np.float32),
-        variance=np.where(good, model.err, 0).astype(np.float32) ** 2,
-        good=good,
-        to_sky=to_sky,
-        to_pixels=to_pixels,
-    )
 
 
 def _refuse_too_many(

@@ -8,8 +8,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from webbmosaic.errors import (
     InputError,
     PipelineError,
@@ -27,6 +25,7 @@ from webbmosaic.files.models import (
 from webbmosaic.files.products import write_text
 from webbmosaic.settings import Resample, Settings
 from webbmosaic.stages.alignment import align
+from webbmosaic.stages.levels import level_skies
 from webbmosaic.stages.outliers import reject_outliers
 from webbmosaic.stages.pipeline import call, context_or_none
 from webbmosaic.stages.quality import usable_pixels
@@ -63,7 +62,7 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
     models, numbers["alignment"], notes = align(models, settings.alignment, name)
     library = _library(models)
     if settings.skymatch.enabled and len(models) > 1:
-        library, numbers["sky_offsets"] = _level_skies(library, settings, name)
+        numbers["sky"] = level_skies(library, settings.skymatch)
     if settings.outliers.enabled and len(models) > 1:
         numbers["outliers"] = reject_outliers(library, settings.outliers, name)
     mosaic = _drizzle(library, settings.resample, name)
@@ -126,46 +125,6 @@ def _library(models: list[Any]) -> Any:
     from jwst.datamodels import ModelLibrary
 
     return ModelLibrary(models, on_disk=False)
-
-
-def _level_skies(
-    library: Any, settings: Settings, name: str
-) -> tuple[Any, list[float]]:
-    """
-    Take out the differences between the skies, and nothing else.
-
-    The step brings all to the lowest; here the mean over the exposures stays, for the
-    lowest of several noisy levels is lower than the truth.
-    """
-    from jwst.skymatch import SkyMatchStep
-
-    before = _sky_levels(library)
-    library = call(
-        SkyMatchStep,
-        library,
-        who=name,
-        skymethod=settings.skymatch.skymethod,
-        skystat="median",
-        subtract=True,
-    )
-    offsets = np.array(_sky_levels(library)) - np.array(before)
-    mean = float(offsets.mean()) if "match" in settings.skymatch.skymethod else 0.0
-    with library:
-        for index, model in enumerate(library):
-            model.data += mean
-            model.meta.background.level = before[index] + float(offsets[index]) - mean
-            library.shelve(model, index)
-    return library, [float(o) for o in offsets - mean]
-
-
-def _sky_levels(library: Any) -> list[float]:
-    with library:
-        return list(
-            library.map_function(
-                lambda model, _index: float(model.meta.background.level or 0.0),
-                modify=False,
-            )
-        )
 
 
 def _drizzle(library: Any, wanted: Resample, name: str) -> Any:
