@@ -218,7 +218,7 @@ def test_bad_pixels_of_others_are_no_evidence():
     assert not two.mask[~good].any()
 
 
-@pytest.mark.parametrize("moved", [0.02, 0.3, 0.65, 1.0])
+@pytest.mark.parametrize("moved", [0.02, 0.3, 0.65, 1.0, 1.7, 2.2])
 def test_the_shift_that_is_left_is_measured(moved):
     frames, _ = exposures(moffat, 2, seed=4)
     off = Frame(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +22,13 @@ _BLUR = 1.0
 _SIGNIFICANT = 5.0
 #: At most so many pixels are compared.
 _MOST_PIXELS = 20_000
+#: For the first guess so many are enough, and so many are needed.
+_SOME_PIXELS, _FEWEST = 3000, 30
 #: What is expected beforehand, pixels: where there is nothing to measure by, it stays
 #: at no shift with this error.
 _EXPECTED = 0.3
+#: How far off the first guess is looked for, along either axis, pixels.
+_FARTHEST = 2
 #: How well a smoothed image can be interpolated, as an error of position in pixels:
 #: keeps the brightest star from deciding alone.
 _ALONE = 0.1
@@ -110,7 +115,7 @@ def residual_shift(one: Smooth, other: Smooth, mapping: Mapping) -> Shift:
     """
     y, x = _bright_slopes(one)
     u, v = mapping.at(x.astype(float), y.astype(float))
-    move, precision = np.zeros(2), np.eye(2) / _EXPECTED**2
+    move, precision = _guess(one, other, (y, x), (u, v)), np.eye(2) / _EXPECTED**2
     for _ in range(5):
         off, slopes, sigma = _differences(
             one, other, (y, x), (u + move[0], v + move[1])
@@ -128,9 +133,34 @@ def residual_shift(one: Smooth, other: Smooth, mapping: Mapping) -> Shift:
         )
         move = move + step
     error = np.sqrt(np.linalg.inv(precision).trace() / 2)
-    if np.hypot(*move) > 3 * _EXPECTED + 1:  # beyond what a slope can tell
+    if np.hypot(*move) > 2 * _FARTHEST:  # away from the guess: not to be trusted
         return Shift(0.0, 0.0, _EXPECTED)
     return Shift(float(move[0]), float(move[1]), float(error))
+
+
+def _guess(
+    one: Smooth,
+    other: Smooth,
+    pixels: tuple[NDArray[np.intp], ...],
+    places: tuple[Floats, Floats],
+) -> Floats:
+    """Find the whole number of pixels by which they agree best; zero if in doubt."""
+    some = slice(None, None, max(1, len(pixels[0]) // _SOME_PIXELS))
+    some_pixels = (pixels[0][some], pixels[1][some])
+    steps = sorted(
+        itertools.product(range(-_FARTHEST, _FARTHEST + 1), repeat=2),
+        key=lambda step: step[0] ** 2 + step[1] ** 2,
+    )
+    best, least = np.zeros(2), np.inf
+    for dx, dy in steps:
+        there = (places[0][some] + dx, places[1][some] + dy)
+        off, _, sigma = _differences(one, other, some_pixels, there, every=True)
+        if len(off) < _FEWEST:
+            continue
+        cost = float(np.minimum(np.abs(off / sigma), 5).mean())
+        if cost < 0.9 * least:
+            best, least = np.array([dx, dy], float), cost
+    return best
 
 
 def _bright_slopes(one: Smooth) -> tuple[NDArray[np.intp], ...]:
@@ -150,8 +180,10 @@ def _differences(
     other: Smooth,
     pixels: tuple[NDArray[np.intp], ...],
     places: tuple[Floats, Floats],
+    *,
+    every: bool = False,
 ) -> tuple[Floats, Floats, Floats]:
-    """Compare both where they are, with the mean slope of both."""
+    """Compare both where both have slopes, or everywhere."""
     there = np.array(places[::-1])
 
     def at(image: Image) -> Floats:
@@ -165,7 +197,11 @@ def _differences(
     length = np.hypot(*slope_there.T)
     noise = np.hypot(one.noise[pixels], at(other.noise))
     with np.errstate(invalid="ignore"):
-        both = np.isfinite(off) & np.isfinite(noise) & (length > 3 * noise / np.sqrt(2))
+        both = (
+            np.isfinite(off)
+            & np.isfinite(noise)
+            & (every | (length > 3 * noise / np.sqrt(2)))
+        )
     slopes = slope_there
     sigma = np.hypot(noise, _ALONE * np.hypot(*slope_here.T))
     return off[both], slopes[both], sigma[both]
