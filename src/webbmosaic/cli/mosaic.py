@@ -47,6 +47,11 @@ __all__ = ["mosaic"]
     type=click.Choice(["fail", "keep", "drop"]),
     help="What becomes of an exposure that cannot be aligned.",
 )
+@click.option(
+    "--sky",
+    type=click.Choice(["constant", "plane"]),
+    help="How the skies of the exposures are levelled.",
+)
 @click.option("--redo", is_flag=True, help="Do again what is already done.")
 @settings_options
 @dry_run
@@ -67,6 +72,8 @@ def mosaic(files: tuple[Path, ...], output: Path, **given: Any) -> None:
         overrides["alignment"]["abs_refcat"] = str(given["abs_refcat"].resolve())
     if given["on_misaligned"]:
         overrides["alignment"]["on_misaligned"] = given["on_misaligned"]
+    if given["sky"]:
+        overrides["skymatch"] = {"model": given["sky"]}
     settings = read_all_settings(
         Path(), given["settings_file"], given["assignments"], overrides
     )

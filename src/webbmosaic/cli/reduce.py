@@ -70,6 +70,11 @@ _MOSAIC_OPTIONS = (
     click.option("--kernel", help="Such as square or gaussian."),
     click.option("--north-up", is_flag=True, help="Turn the y axis to the north."),
     click.option(
+        "--sky",
+        type=click.Choice(["constant", "plane"]),
+        help="How the skies of the exposures are levelled.",
+    ),
+    click.option(
         "--abs-refcat",
         type=click.Path(path_type=Path),
         help="Catalogue (RA, DEC) that sets the absolute frame.",
@@ -101,6 +106,7 @@ _MOSAIC_KEYS = {
     "pixfrac": ("resample", "pixfrac"),
     "kernel": ("resample", "kernel"),
     "north_up": ("resample", "north_up"),
+    "sky": ("skymatch", "model"),
     "abs_refcat": ("alignment", "abs_refcat"),
     "on_misaligned": ("alignment", "on_misaligned"),
 }

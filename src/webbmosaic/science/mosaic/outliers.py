@@ -88,8 +88,8 @@ class Outliers:
     shifts : tuple of Shift
         What was left between the exposure and each of the others.
     cores : 2-D float `~numpy.ndarray`, shape (n, 2)
-        For each source the light within 3 x 3 pixels (the unit of the image times
-        pixels), and the fraction of these pixels that was rejected.
+        For each source the light above the sky within 3 x 3 pixels (the unit of the
+        image times pixels), and the fraction of these pixels that was rejected.
     """
 
     mask: Mask
@@ -236,9 +236,10 @@ def _rejected(
 
 def _cores(seen: Prediction, known: Mask, mask: Mask) -> Floats:
     """Find the sources in the prediction, and how much of each was rejected."""
+    above = seen.value - (np.median(seen.value[known]) if known.any() else 0)
     noise = np.sqrt(seen.variance)
-    peak = (seen.value > 10 * noise) & known
-    peak &= seen.value == ndimage.maximum_filter(seen.value, 5)
+    peak = (above > 10 * noise) & known
+    peak &= above == ndimage.maximum_filter(above, 5)
     y, x = np.nonzero(peak)
     inside = (
         (y > 0) & (x > 0) & (y < mask.shape[0] - 1) & (x < mask.shape[1] - 1)
@@ -247,6 +248,6 @@ def _cores(seen: Prediction, known: Mask, mask: Mask) -> Floats:
     light, share = np.zeros(len(y)), np.zeros(len(y))
     for dy in (-1, 0, 1):
         for dx in (-1, 0, 1):
-            light += seen.value[y + dy, x + dx]
+            light += above[y + dy, x + dx]
             share += mask[y + dy, x + dx] / 9
     return np.column_stack([light, share])
