@@ -156,14 +156,27 @@ def test_too_many_outliers_fail_with_a_sentence(undersampled):
 
 def test_the_tables(reduced):
     folder = reduced[0] / "calibrated3_mosaic"
-    with (folder / "list_obs.csv").open() as stream:
+    with (folder / "mosaic_info_table.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [r["filter"] for r in rows] == ["F444W"] * 4
     assert list(rows[0])[:4] == ["program", "obs_num", "target_group", "target_name"]
+    assert all((folder / row["file_path"]).is_file() for row in rows)
     listing = json.loads((folder / "mosaic_info_table.json").read_text())
-    assert len(listing[str(mosaic_of(reduced[0]))]) == 4
+    path = f"{GROUP}/{GROUP}_i2d.fits"
+    assert len(listing[path]) == 4
     out = (folder / "mosaic_info_table.out").read_text().split()
-    assert out == [str(mosaic_of(reduced[0]))]
+    assert out == [path]
+    with (folder / "list_obs.csv").open() as stream:
+        (product,) = csv.DictReader(stream)
+    assert product["name"] == GROUP
+    assert product["path"] == path
+    assert product["members"] == "4"
+    times = [fits.getval(folder / row["file_path"], "EFFEXPTM") for row in rows]
+    assert float(product["exposure_time"]) == pytest.approx(sum(times), rel=1e-4)
+    assert float(product["pixel_scale"]) == pytest.approx(0.063, rel=0.02)
+    assert int(product["catalogue_matches"]) >= 3
+    assert abs(float(product["offset_east_mas"])) < 3
+    assert 22 < float(product["depth_abmag"]) < 30
     assert (folder / "mosaic_info_table.txt").read_text().startswith("# program")
 
 

@@ -100,7 +100,7 @@ _MOSAIC = {
     "combine-filter": _flag("--combine-filter"),
     "no-combine-filter": _flag(),
     "abs-refcat": _value("--abs-refcat"),
-    "abs-fitgeometry": _setting("alignment.abs_fitgeometry"),
+    "abs-fitgeometry": _value("--fit"),
     "kernel": _value("--kernel"),
     "pixfrac": _value("--pixfrac"),
     "pixel-scale-ratio": _value("--pixel-scale-ratio"),
@@ -112,10 +112,8 @@ _MOSAIC = {
     "no-run-individual-steps": _flag(),
     "very-big-mosaic": _NO_BIG,
     "grid-step": Option(refused=_NO_BIG.refused, value=True),
-    "use-custom-catalogs": _no(
-        "the catalogues for alignment are made here", value=True
-    ),
-    "enforce-user-order": _no("the order does not matter here", value=True),
+    "use-custom-catalogs": _setting("alignment.custom_catalogues"),
+    "enforce-user-order": _setting("alignment.enforce_order"),
     "outlier-detection-discard-highest": _no("jwst dropped this in 2024 (nhigh)"),
     "save-info-table-dir": _no("the tables stand beside the mosaics", value=True),
     "save-info-table-name": _no("the tables stand beside the mosaics", value=True),

@@ -342,6 +342,11 @@ class Workspace:
         return self.root / "webbmosaic.toml"
 
     @property
+    def catalogues(self) -> Path:
+        """Catalogues for absolute astrometry that were fetched."""
+        return self.root / "catalogues"
+
+    @property
     def lock(self) -> Path:
         """The reference files that may be used, with their hashes."""
         return self.root / "crds.lock"

@@ -169,45 +169,84 @@ class Grouping:
     combine_observations: bool = setting(False, "All observations of a program.")
     combine_programs: bool = setting(False, "All programs.")
     combine_filters: bool = setting(False, "All filters of an instrument.")
+    exclude: tuple[str, ...] = setting(
+        (),
+        "Exposures that no mosaic has: names or wildcards, each with a reason behind a"
+        " colon, such as jw01345002001_*_nrcb4: scattered light.",
+    )
+
+
+@dataclass(frozen=True)
+class Members:
+    """What the exposures of a mosaic must have in common."""
+
+    one_group: bool = setting(
+        False, "Combine ramps of one group, too; their ERR is far too small."
+    )
+    moving_target: str = setting(
+        "follow",
+        "What stands still in the mosaic of a moving target: it, or the sky.",
+        choices=("follow", "sky"),
+    )
+    max_gap: float = setting(
+        30.0, "An exposure farther from all others is left out.", unit="arcmin"
+    )
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Relative and absolute astrometry: tweakreg."""
+    """Relative and absolute astrometry."""
 
     enabled: bool = setting(True, "Align the exposures of a mosaic.")
-    fwhm: float = setting(2.5, "Width of a star, to find and centre it.", unit="pixels")
+    fwhm: float = setting(
+        0.0,
+        "Width of a star, to find and centre it; 0: that of the filter.",
+        unit="pixels",
+    )
     snr_threshold: float = setting(10.0, "Detection threshold.", unit="sigma")
+    custom_catalogues: bool = setting(
+        True, "Use CAL_cat_for_tweakreg.csv (x, y) beside a cal, where there is one."
+    )
+    custom_origin: int = setting(
+        0,
+        "What those catalogues call the centre of the first pixel, 0 or 1 (of x, y;"
+        " X_IMAGE and the like count from 1).",
+    )
     minobj: int = setting(4, "Fewest matched sources of an exposure.")
-    fitgeometry: str = setting(
+    fit: str = setting(
         "auto",
-        "What may change; auto: the rotation too (rshift) where an exposure has 15 or"
-        " more sources, else the shift alone.",
+        "What may change of a visit; auto: shift, and rotation as far as it is"
+        " significant.",
         choices=("auto", "shift", "rshift", "rscale", "general"),
     )
-    searchrad: float = setting(1.0, "How far exposures may be apart.", unit="arcsec")
-    tolerance: float = setting(
-        0.1, "Matching tolerance after the first guess.", unit="arcsec"
+    enforce_order: bool = setting(
+        False, "The first exposure sets the frame, where there is no catalogue."
     )
-    separation: float = setting(
-        0.3,
-        "Sources closer together are not used; more than 1.42 times the tolerance.",
+    offsets: str = setting(
+        "", "Table of visits or exposures and how far to move them first; empty: none."
+    )
+    searchrad: float = setting(
+        25.0, "How far visits and the catalogue may be apart.", unit="arcsec"
+    )
+    tolerance: float = setting(
+        0.1,
+        "Largest distance of a match after the coarse alignment; it narrows.",
         unit="arcsec",
     )
     abs_refcat: str = setting(
-        "", "Catalogue (RA, DEC in degrees) that sets the absolute frame; empty: none."
+        "",
+        "Catalogue that sets the absolute frame: a file (positions under any usual"
+        " name) or gaia; empty: none.",
     )
     abs_minobj: int = setting(3, "Fewest matches with the catalogue.")
-    abs_fitgeometry: str = setting(
-        "auto",
-        "What may change against the catalogue; auto as above.",
-        choices=("auto", "shift", "rshift", "rscale", "general"),
+    max_chance: float = setting(
+        1e-4, "Matches that are more likely to be chance than this are none."
     )
     max_shift: float = setting(
-        1.0, "An exposure that moves further is misaligned.", unit="arcsec"
+        30.0, "An exposure that moves further is misaligned.", unit="arcsec"
     )
     max_rotation: float = setting(
-        0.1, "An exposure that turns further is misaligned.", unit="degrees"
+        0.2, "An exposure that turns further is misaligned.", unit="degrees"
     )
     max_residual: float = setting(
         30.0, "Largest rms of the matches of a good fit.", unit="mas"
@@ -216,6 +255,9 @@ class Alignment:
         "fail",
         "What becomes of a misaligned exposure.",
         choices=("fail", "keep", "drop"),
+    )
+    write_cals: bool = setting(
+        False, "Write the aligned exposures beside the mosaic, too."
     )
 
 
@@ -306,6 +348,7 @@ class Settings:
     badpixels: BadPixels = BadPixels()
     sky: Sky = Sky()
     grouping: Grouping = Grouping()
+    members: Members = Members()
     alignment: Alignment = Alignment()
     skymatch: Skymatch = Skymatch()
     outliers: Outliers = Outliers()
@@ -359,10 +402,8 @@ SECTIONS: dict[str, type[Any]] = {
     if f.name != "narrowed"
 }
 
-#: Defaults that differ between instruments. 1/f stripes are worth fitting in NIRCam's;
-#: tweakreg's first guess is good to a pixel, and MIRI's are larger.
+#: Defaults that differ between instruments. 1/f stripes are worth fitting in NIRCam's.
 _BUILT_IN: dict[str, Any] = {
-    "alignment": {"instrument": {"MIRI": {"tolerance": 0.25, "separation": 0.4}}},
     "stripes": {
         "instrument": {"MIRI": {"enabled": False}, "NIRISS": {"enabled": False}}
     },

@@ -19,10 +19,10 @@ from click.testing import CliRunner
 from webbmosaic.archives.catalogs import (
     cut,
     field_of,
-    gaia_cone,
     read_catalog,
     write_catalog,
 )
+from webbmosaic.archives.gaia import gaia_cone
 from webbmosaic.cli.refcat import refcat
 from webbmosaic.errors import ArchiveError, InputError
 
@@ -220,3 +220,37 @@ def test_no_gaia(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ArchiveError, match=r"127\.0\.0\.1:9 does not answer"):
         gaia_cone(150.0, 60.0, 0.1, epoch=2016.0, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_motions_are_applied_where_their_epoch_is_known():
+    from webbmosaic.archives.catalogs import at_epoch
+
+    stars = Table({"RA": [10.0, 20.0], "DEC": [60.0, 0.0], "pmra": [100.0, np.nan]})
+    stars["pmdec"] = [-50.0, np.nan]
+    np.testing.assert_array_equal(at_epoch(stars, 2026.0)["RA"], stars["RA"])
+    stars.meta["epoch"] = 2016.0
+    moved = at_epoch(stars, 2026.0)
+    east = (moved["RA"] - stars["RA"]) * 3.6e6 * np.cos(np.radians(stars["DEC"]))
+    np.testing.assert_allclose(east, [1000.0, 0.0], atol=1e-6)
+    np.testing.assert_allclose(
+        (moved["DEC"] - stars["DEC"]) * 3.6e6, [-500, 0], atol=1e-6
+    )
+    np.testing.assert_allclose(at_epoch(moved, 2016.0)["RA"], stars["RA"], atol=1e-12)
+    stars["ref_epoch"] = [2020.0, 2016.0]
+    later = at_epoch(stars, 2026.0)
+    np.testing.assert_allclose(
+        (later["DEC"] - stars["DEC"]) * 3.6e6, [-300, 0], atol=1e-6
+    )
+
+
+def test_a_catalogue_of_the_pipeline_is_read(tmp_path):
+    """A mosaic's _cat.ecsv has one column of coordinates."""
+    from astropy.coordinates import SkyCoord
+
+    ra, dec = np.array([150.1, 150.2]), np.array([2.1, 2.2])
+    table = Table({"label": [1, 2], "sky_centroid": SkyCoord(ra, dec, unit="deg")})
+    table["sky_bbox_ll"] = SkyCoord(ra + 1, dec, unit="deg")
+    table.write(tmp_path / "x_cat.ecsv")
+    found = read_catalog(tmp_path / "x_cat.ecsv")
+    np.testing.assert_allclose(found["RA"], ra)
+    np.testing.assert_allclose(found["DEC"], dec)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,19 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
-from webbmosaic.archives.transport import check_address
-from webbmosaic.errors import ArchiveError, InputError
+from webbmosaic.errors import InputError
 from webbmosaic.files.products import atomic
 
-__all__ = ["Field", "cut", "field_of", "gaia_cone", "read_catalog", "write_catalog"]
+__all__ = [
+    "Field",
+    "at_epoch",
+    "cut",
+    "field_of",
+    "read_catalog",
+    "separation",
+    "write_catalog",
+]
 
-GAIA_URL = "https://gea.esac.esa.int/tap-server/tap"
-#: Gaia DR3 positions are for this Julian year (Gaia Collaboration, Vallenari+2023).
-GAIA_EPOCH = 2016.0
 
 _NAMES = {
     "RA": ("ra", "ra_icrs", "raj2000", "ra_j2000", "alpha_j2000", "alphawin_j2000",
@@ -33,6 +36,8 @@ _NAMES = {
             "delta_j2000", "deltawin_j2000", "dec_deg", "dedeg", "_dej2000",
             "sky_centroid.dec", "delta", "declination"),
     "ID": ("id", "source_id", "phot_id", "number", "label", "objid", "name"),
+    "pmra": ("pmra", "pm_ra_cosdec", "pmra_cosdec", "pm_ra"),
+    "pmdec": ("pmdec", "pm_dec", "pmde"),
     "mag": ("mag", "phot_g_mean_mag", "gmag", "mag_auto", "isophotal_abmag",
             "magnitude"),
 }  # fmt: skip
@@ -68,6 +73,7 @@ def read_catalog(path: Path) -> Table:
     except (IORegistryError, OSError, ValueError, TypeError, KeyError) as error:
         msg = f"{path}: cannot be read as a catalogue ({str(error).splitlines()[0]})"
         raise InputError(msg) from error
+    table = _without_mixins(table)
     found = {name: _find(table, known) for name, known in _NAMES.items()}
     if not found["RA"] or not found["DEC"]:
         msg = (
@@ -86,6 +92,19 @@ def read_catalog(path: Path) -> Table:
     front = [name for name in _NAMES if name in table.colnames]
     good = np.isfinite(ra) & np.isfinite(dec)
     return table[front + [c for c in table.colnames if c not in front]][good]
+
+
+def _without_mixins(table: Table) -> Table:
+    """Give the positions of a column of coordinates columns of their own."""
+    from astropy.coordinates import SkyCoord
+
+    for name in list(table.colnames):
+        if isinstance(table[name], SkyCoord):
+            sky = table[name].icrs
+            table.remove_column(name)
+            if name == "sky_centroid" or "RA" not in table.colnames:
+                table["RA"], table["DEC"] = sky.ra.deg, sky.dec.deg
+    return table
 
 
 def _find(table: Table, known: Sequence[str]) -> str:
@@ -144,13 +163,13 @@ class Field:
     def radius(self) -> float:
         """From the middle to the farthest corner, in degrees."""
         ra, dec = self.wcs.all_pix2world(_corners(self.shape), 0).T
-        return float(np.max(_separation(ra, dec, *self.centre)))
+        return float(np.max(separation(ra, dec, *self.centre)))
 
     def contains(
         self, ra: NDArray[np.float64], dec: NDArray[np.float64], buffer: float
     ) -> NDArray[np.bool_]:
         """Tell which positions (degrees) are on it, or ``buffer`` arcsec beside it."""
-        inside = _separation(ra, dec, *self.centre) <= self.radius + buffer / 3600
+        inside = separation(ra, dec, *self.centre) <= self.radius + buffer / 3600
         if not inside.any():
             return inside
         x, y = self.wcs.all_world2pix(ra[inside], dec[inside], 0, quiet=True)
@@ -169,10 +188,24 @@ def _corners(shape: tuple[int, int]) -> list[tuple[float, float]]:
     return [(x, y) for x in (-0.5, nx - 0.5) for y in (-0.5, ny - 0.5)]
 
 
-def _separation(
+def separation(
     ra: NDArray[np.float64], dec: NDArray[np.float64], ra0: float, dec0: float
 ) -> NDArray[np.float64]:
-    """Give angular distances, in degrees (haversine formula)."""
+    """
+    Give angular distances by the haversine formula.
+
+    Parameters
+    ----------
+    ra, dec : 1D `~numpy.ndarray`
+        In degrees.
+    ra0, dec0 : float
+        In degrees.
+
+    Returns
+    -------
+    distance : 1D `~numpy.ndarray`
+        In degrees.
+    """
     half_ra, half_dec = np.radians(ra - ra0) / 2, np.radians(dec - dec0) / 2
     cosines = np.cos(np.radians(dec)) * np.cos(np.radians(dec0))
     a = np.sin(half_dec) ** 2 + cosines * np.sin(half_ra) ** 2
@@ -275,64 +308,55 @@ def write_catalog(catalog: Table, path: Path, *, name: str = "") -> None:
         catalog.write(temporary, format=formats[path.suffix.lower()], overwrite=True)
 
 
-def gaia_cone(
-    ra: float, dec: float, radius: float, *, epoch: float, folder: Path
-) -> Table:
+def at_epoch(catalog: Table, epoch: float) -> Table:
     """
-    Fetch the stars of Gaia DR3 around a position, moved to an epoch.
+    Move stars to an epoch by their proper motions, where they have any.
 
     Parameters
     ----------
-    ra, dec, radius : float
-        ICRS, in degrees.
+    catalog : `~astropy.table.Table`
+        As `read_catalog` gives it: ``pmra`` (times the cosine of the declination) and
+        ``pmdec`` in mas/yr; their epoch is the column ``ref_epoch`` or ``epoch``, or
+        ``epoch`` or ``ref_epoch`` in the metadata (Julian year).
     epoch : float
-        Julian year. Stars without a measured proper motion stay where they were in
-        2016.
-    folder : `~pathlib.Path`
-        Where answers are kept as ECSV; asked for again, they are read from there.
+        Julian year.
 
     Returns
     -------
     catalog : `~astropy.table.Table`
-        ``RA``, ``DEC`` (degrees, at ``epoch``), ``ID``, ``mag`` (G), ``ra_error``,
-        ``dec_error`` (mas, at 2016), ``pmra``, ``pmdec`` (mas/yr), ``ruwe``.
+        A copy; unchanged where motions or their epoch are not known.
 
-    Raises
-    ------
-    ArchiveError
-        If the archive does not answer.
+    Notes
+    -----
+    Linear on the sky, which holds to 1e-3 mas in decades.
     """
-    path = folder / f"gaia_dr3_{ra:.5f}_{dec:+.5f}_{radius:.5f}.ecsv"
-    if not path.exists():
-        write_catalog(_ask_gaia(ra, dec, radius), path)
-    return _moved(read_catalog(path), epoch)
+    moved = catalog.copy()
+    start = _reference_epoch(catalog)
+    if start is None or not {"pmra", "pmdec"} <= set(catalog.colnames):
+        return moved
+    years = np.nan_to_num(epoch - start)
+    motion = [np.nan_to_num(_plain(catalog[name], 0.0)) for name in ("pmra", "pmdec")]
+    cosine = np.cos(np.radians(np.asarray(catalog["DEC"], float)))
+    moved["RA"] = catalog["RA"] + motion[0] * years / 3.6e6 / cosine
+    moved["DEC"] = catalog["DEC"] + motion[1] * years / 3.6e6
+    if "ref_epoch" in moved.colnames:
+        moved["ref_epoch"] = epoch
+    moved.meta["epoch"] = epoch
+    return moved
 
 
-def _ask_gaia(ra: float, dec: float, radius: float) -> Table:
-    """Ask as an asynchronous job: those are not cut off at 2,000 rows."""
-    import requests
-    from astroquery.utils.tap import TapPlus
-
-    url = check_address(os.environ.get("WEBBMOSAIC_GAIA_URL") or GAIA_URL)
-    query = (
-        "SELECT source_id, ra, dec, ra_error, dec_error, pmra, pmdec, phot_g_mean_mag,"
-        " ruwe FROM gaiadr3.gaia_source WHERE 1 = CONTAINS(POINT('ICRS', ra, dec),"
-        f" CIRCLE('ICRS', {ra:.8f}, {dec:.8f}, {radius:.8f}))"
-    )
-    try:
-        return TapPlus(url=url).launch_job_async(query).get_results()
-    except (OSError, ValueError, requests.RequestException) as error:
-        msg = (
-            f"{url} does not answer: {error}. Try: again later, or a catalogue of yours"
-        )
-        raise ArchiveError(msg) from error
+def _plain(column: Any, missing: float) -> NDArray[np.float64]:
+    """Give the values of a column, and something else where they are masked."""
+    values = np.ma.filled(np.ma.MaskedArray(column, dtype=float), missing)
+    return np.asarray(values, float)
 
 
-def _moved(catalog: Table, epoch: float) -> Table:
-    """Apply proper motions: linear on the sky, which holds to 1e-3 mas in decades."""
-    years = epoch - GAIA_EPOCH
-    motion = [np.nan_to_num(np.ma.filled(catalog[c], 0.0)) for c in ("pmra", "pmdec")]
-    catalog["RA"] += motion[0] * years / 3.6e6 / np.cos(np.radians(catalog["DEC"]))
-    catalog["DEC"] += motion[1] * years / 3.6e6
-    catalog.meta["epoch"] = epoch
-    return catalog
+def _reference_epoch(catalog: Table) -> Any:
+    """Give the Julian year of the positions, one for each star or for all."""
+    columns = {name.lower(): name for name in catalog.colnames}
+    for name in ("ref_epoch", "epoch"):
+        if name in columns:
+            return _plain(catalog[columns[name]], np.nan)
+    known = {str(key).lower(): value for key, value in catalog.meta.items()}
+    value = known.get("ref_epoch", known.get("epoch"))
+    return None if value is None else float(value)

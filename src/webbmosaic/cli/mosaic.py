@@ -8,9 +8,15 @@ from typing import Any
 
 import click
 
+from webbmosaic.cli.alignment_options import (
+    ALIGNMENT_KEYS,
+    alignment_options,
+    with_gaia,
+)
 from webbmosaic.cli.options import (
-    Overrides,
     dry_run,
+    expanded,
+    meant,
     read_all_settings,
     settings_options,
 )
@@ -21,9 +27,7 @@ __all__ = ["mosaic"]
 @click.command(
     epilog="Example: webbmosaic mosaic */calibrated2_cals/*_cal.fits -o deep_i2d.fits"
 )
-@click.argument(
-    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
-)
+@click.argument("names", nargs=-1, required=True, metavar="FILE...")
 @click.option(
     "-o",
     "--output",
@@ -39,14 +43,7 @@ __all__ = ["mosaic"]
     help="Accept this exposure type too, such as NIS_AMI; repeatable.",
 )
 @click.option("--pixel-scale", type=float, help="Output pixel, in arcsec.")
-@click.option(
-    "--abs-refcat", type=click.Path(path_type=Path), help="Catalogue (RA, DEC)."
-)
-@click.option(
-    "--on-misaligned",
-    type=click.Choice(["fail", "keep", "drop"]),
-    help="What becomes of an exposure that cannot be aligned.",
-)
+@alignment_options
 @click.option(
     "--sky",
     type=click.Choice(["constant", "plane"]),
@@ -55,28 +52,31 @@ __all__ = ["mosaic"]
 @click.option("--redo", is_flag=True, help="Do again what is already done.")
 @settings_options
 @dry_run
-def mosaic(files: tuple[Path, ...], output: Path, **given: Any) -> None:
+def mosaic(names: tuple[str, ...], output: Path, **given: Any) -> None:
     """
     One mosaic of any calibrated images.
 
-    FILE is a _cal.fits, by this package or by the archive; all of them become one
-    mosaic. Skies that were not subtracted yet are levelled, not removed.
+    FILE is a _cal.fits, by this package or by the archive, a wildcard in quotes, or
+    @LIST, a text file with one on each line; all of them become one mosaic. Skies that
+    were not subtracted yet are levelled, not removed.
     """
     from webbmosaic.cli.progress import run_and_show
+    from webbmosaic.files.headers import read_header
     from webbmosaic.run.folder import mosaic_task
 
-    overrides: Overrides = {"resample": {}, "alignment": {}}
-    if given["pixel_scale"]:
-        overrides["resample"]["pixel_scale"] = given["pixel_scale"]
-    if given["abs_refcat"]:
-        overrides["alignment"]["abs_refcat"] = str(given["abs_refcat"].resolve())
-    if given["on_misaligned"]:
-        overrides["alignment"]["on_misaligned"] = given["on_misaligned"]
-    if given["sky"]:
-        overrides["skymatch"] = {"model": given["sky"]}
+    files = [Path(name) for name in expanded(names)]
+    keys = {
+        "pixel_scale": ("resample", "pixel_scale"),
+        "sky": ("skymatch", "model"),
+        **ALIGNMENT_KEYS,
+    }
     settings = read_all_settings(
-        Path(), given["settings_file"], given["assignments"], overrides
+        Path(), given["settings_file"], given["assignments"], meant(given, keys)
     )
+    home = output.parent if output.name.endswith(".fits") else output
+    if settings.alignment.abs_refcat.lower() == "gaia":
+        headers = [read_header(path) for path in files]
+        settings = with_gaia(settings, headers, home / "catalogues")
     task = mosaic_task(files, output, settings, extra_types=given["types"])
     good = run_and_show(
         [task], processes=1, redo=given["redo"], dry_run=given["dry_run"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import reduce
+from glob import glob
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ __all__ = [
     "Overrides",
     "all_of",
     "dry_run",
+    "expanded",
     "job_options",
     "meant",
     "merged",
@@ -107,6 +109,48 @@ def meant(given: dict[str, Any], keys: dict[str, tuple[str, str]]) -> Overrides:
             value = str(value.resolve()) if isinstance(value, Path) else value
             overrides.setdefault(section, {})[key] = value
     return overrides
+
+
+def expanded(names: Iterable[str]) -> list[str]:
+    """
+    Replace wildcards by what they match, and ``@list.txt`` by its lines.
+
+    Parameters
+    ----------
+    names : iterable of str
+        As typed.
+
+    Returns
+    -------
+    names : list of str
+        What is neither stays as it is. In a list, ``#`` begins a comment.
+
+    Raises
+    ------
+    UsageError
+        If there is no such list, or nothing matches a wildcard.
+    """
+    from webbmosaic.errors import UsageError
+
+    found: list[str] = []
+    for name in names:
+        if name.startswith("@"):
+            path = Path(name[1:])
+            if not path.is_file():
+                msg = f"{path}: there is no such list"
+                raise UsageError(msg)
+            text = path.read_text(encoding="utf-8")
+            lines = (line.partition("#")[0].strip() for line in text.splitlines())
+            found += expanded(line for line in lines if line)
+        elif any(sign in name for sign in "*?["):
+            matches = sorted(glob(name))  # noqa: PTH207 - absolute ones, too
+            if not matches:
+                msg = f"{name}: nothing is called so"
+                raise UsageError(msg)
+            found += matches
+        else:
+            found.append(name)
+    return found
 
 
 def merged(*overrides: Overrides) -> Overrides:

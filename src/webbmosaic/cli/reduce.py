@@ -10,10 +10,16 @@ from typing import Any, TypeVar
 
 import click
 
+from webbmosaic.cli.alignment_options import (
+    ALIGNMENT_KEYS,
+    alignment_options,
+    with_gaia,
+)
 from webbmosaic.cli.cleaning import cleaning_options, cleaning_overrides
 from webbmosaic.cli.options import (
     Overrides,
     all_of,
+    expanded,
     job_options,
     meant,
     merged,
@@ -63,6 +69,11 @@ _MOSAIC_OPTIONS = (
     click.option("--combine-obs", is_flag=True, help="All observations in one mosaic."),
     click.option("--combine-program", is_flag=True, help="All programs in one mosaic."),
     click.option("--combine-filter", is_flag=True, help="All filters in one mosaic."),
+    click.option(
+        "--combine-visits/--no-combine-visits",
+        default=None,
+        help="All visits of an observation in one mosaic (the default).",
+    ),
     click.option("--by-visit", is_flag=True, help="One mosaic for each visit."),
     click.option("--pixel-scale", type=float, help="Output pixel, in arcsec."),
     click.option("--pixel-scale-ratio", type=float, help="Output over input pixel."),
@@ -74,16 +85,7 @@ _MOSAIC_OPTIONS = (
         type=click.Choice(["constant", "plane"]),
         help="How the skies of the exposures are levelled.",
     ),
-    click.option(
-        "--abs-refcat",
-        type=click.Path(path_type=Path),
-        help="Catalogue (RA, DEC) that sets the absolute frame.",
-    ),
-    click.option(
-        "--on-misaligned",
-        type=click.Choice(["fail", "keep", "drop"]),
-        help="What becomes of an exposure that cannot be aligned.",
-    ),
+    alignment_options,
     click.option(
         "--output-dir",
         default=None,
@@ -107,15 +109,15 @@ _MOSAIC_KEYS = {
     "kernel": ("resample", "kernel"),
     "north_up": ("resample", "north_up"),
     "sky": ("skymatch", "model"),
-    "abs_refcat": ("alignment", "abs_refcat"),
-    "on_misaligned": ("alignment", "on_misaligned"),
+    **ALIGNMENT_KEYS,
 }
 
 
 def _mosaic_overrides(given: dict[str, Any]) -> Overrides:
     overrides = meant(given, _MOSAIC_KEYS)
-    if given.get("by_visit"):
-        overrides.setdefault("grouping", {})["combine_visits"] = False
+    if given.get("combine_visits") is not None or given.get("by_visit"):
+        together = not given.get("by_visit") and bool(given["combine_visits"])
+        overrides.setdefault("grouping", {})["combine_visits"] = together
     return overrides
 
 
@@ -226,31 +228,42 @@ def _reduce(
     from webbmosaic.datasets import Wanted, Workspace
     from webbmosaic.files.masks import misnamed
     from webbmosaic.run.folder import (
+        find_exposures,
         folder_tasks,
         link_legacy_names,
         write_tables,
     )
+    from webbmosaic.run.plan import why_excluded
     from webbmosaic.stages.artefacts import extra_inputs, with_folders
 
     settings = read_all_settings(
         given["work"], given["settings_file"], given["assignments"], overrides
     )
     settings = with_folders(settings, given["work"].resolve())
+    names = expanded(given["datasets"])
     output = given.get("output_dir")
     workspace = Workspace(given["work"], *([output] if output else []))
+    if "stage3" in stages:
+        found = find_exposures(workspace, names, first=stages[0])
+        headers = [exposure.header for exposure in found]
+        settings = with_gaia(settings, headers, workspace.catalogues)
+        for exposure in found:
+            why = why_excluded(exposure, settings.grouping)
+            if why is not None:
+                click.echo(f"{exposure.dataset}: in no mosaic: {why}", err=True)
     for path in misnamed(Path(settings.masks.mask_dir)) if "stage1" in stages else ():
         click.echo(f"{path}: its name says no exposure or visit; left out", err=True)
     context = pinned_context(workspace)
     # From here on nobody asks a CRDS server: what is missing is said, not fetched.
     os.environ.update(job_environment(context))
-    names = ("programs", "observations", "visits", "instruments", "filters")
+    chosen = ("programs", "observations", "visits", "instruments", "filters")
     tasks = folder_tasks(
         workspace,
-        given["datasets"],
+        names,
         settings,
         stages=stages,
         context=context,
-        wanted=Wanted(**{name: given[name] for name in names}),
+        wanted=Wanted(**{name: given[name] for name in chosen}),
         extra_inputs=extra_inputs,
     )
     good = run_and_show(

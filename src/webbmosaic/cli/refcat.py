@@ -83,7 +83,8 @@ def gaia(
     """Fetch the stars of Gaia DR3 on some images, moved to their epoch."""
     from astropy.table import unique, vstack
 
-    from webbmosaic.archives.catalogs import cut, field_of, gaia_cone, write_catalog
+    from webbmosaic.archives.catalogs import cut, field_of, write_catalog
+    from webbmosaic.archives.gaia import gaia_cone
 
     fields = [field_of(path) for path in images]
     folder = output.parent / "gaia_dr3"

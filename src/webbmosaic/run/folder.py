@@ -24,7 +24,7 @@ from webbmosaic.files.headers import read_header, scan_headers
 from webbmosaic.files.ledger import Record, read_record
 from webbmosaic.files.products import write_text
 from webbmosaic.run.exposures import Exposure, ExtraInputs
-from webbmosaic.run.plan import group_exposures, plan, plan_mosaic
+from webbmosaic.run.plan import group_exposures, is_exposure, plan, plan_mosaic
 from webbmosaic.run.tasks import Task
 from webbmosaic.settings import Grouping, Settings
 
@@ -52,6 +52,11 @@ _COLUMNS = {
     "filter": "FILTER",
     "pupil": "PUPIL",
 }
+
+
+_EXPOSURE = ("program", "obs_num", "visit_num", "visit_group", "seq_id", "act_id",
+             "exposure")  # fmt: skip
+_SHARED = ("program", "obs_num", "visit_num", "target_name", "instrument", "filter")
 
 
 def find_exposures(
@@ -203,7 +208,7 @@ def mosaic_task(
         If a file is no image of an exposure type that is accepted.
     """
     accepted = (*IMAGING_EXPOSURES, *(t.upper() for t in extra_types))
-    cals = sorted(cals)
+    cals = list(cals) if settings.alignment.enforce_order else sorted(cals)
     members = []
     for path in cals:
         header = read_header(path)
@@ -223,6 +228,9 @@ def write_tables(workspace: Workspace, tasks: Iterable[Task]) -> None:
     """
     Write ``list_obs.csv`` and ``mosaic_info_table.*`` of the mosaics there are.
 
+    The one has a row for each mosaic, the other one for each exposure of them; paths
+    are relative to the folder of the tables.
+
     Parameters
     ----------
     workspace : Workspace
@@ -230,7 +238,9 @@ def write_tables(workspace: Workspace, tasks: Iterable[Task]) -> None:
         Those of stage 3 are listed, where their mosaic exists.
     """
     mosaics = {
-        task.outputs[0]: [p for p in task.inputs if p.exists()]
+        task.outputs[0]: [
+            p for p in task.inputs if p.exists() and is_exposure(p, task.settings)
+        ]
         for task in tasks
         if task.stage == "stage3" and task.outputs[0].exists()
     }
@@ -238,20 +248,67 @@ def write_tables(workspace: Workspace, tasks: Iterable[Task]) -> None:
         return
     cals = sorted({p for members in mosaics.values() for p in members})
     headers, _ = scan_headers(cals)
-    rows = [_row(headers[p], p) for p in cals if p in headers]
+    home = workspace.mosaics.resolve()
+
+    def relative(path: Path) -> str:
+        return os.path.relpath(path.resolve(), home)
+
+    rows = [
+        {**_row(headers[p]), "file_path": relative(p)} for p in cals if p in headers
+    ]
     base = workspace.mosaics / "mosaic_info_table"
     write_text(base.with_suffix(".csv"), _as_csv(rows))
-    write_text(workspace.mosaics / "list_obs.csv", _as_csv(rows))
+    products = [
+        {
+            **_product_row(path.parent, [headers[p] for p in members if p in headers]),
+            "path": relative(path),
+        }
+        for path, members in mosaics.items()
+    ]
+    write_text(workspace.mosaics / "list_obs.csv", _as_csv(products))
     write_text(base.with_suffix(".txt"), _as_text(rows))
-    listing = {str(k): [str(p.resolve()) for p in v] for k, v in mosaics.items()}
+    listing = {relative(k): [relative(p) for p in v] for k, v in mosaics.items()}
     write_text(base.with_suffix(".json"), json.dumps(listing, indent=1) + "\n")
-    write_text(base.with_suffix(".out"), "".join(f"{path}\n" for path in mosaics))
+    write_text(base.with_suffix(".out"), "".join(f"{path}\n" for path in listing))
 
 
-def _row(header: Any, path: Path) -> dict[str, str]:
+def _row(header: Any) -> dict[str, str]:
     row = {name: str(header.get(key, "")) for name, key in _COLUMNS.items()}
     row["filter"] = effective_filter(row["filter"], row["pupil"])
-    return {**row, "file_path": str(path)}
+    return row
+
+
+def _product_row(home: Path, headers: list[Any]) -> dict[str, str]:
+    """Describe a mosaic: what is in it, how well it is aligned, how deep it is."""
+    record = read_record(home / "state" / "stage3.json")
+    numbers = record.numbers if record else {}
+    rows = [_row(header) for header in headers]
+    # Detectors that were read together are one exposure.
+    times = {
+        tuple(row[k] for k in _EXPOSURE): float(header.get("EFFEXPTM", 0))
+        for row, header in zip(rows, headers, strict=True)
+    }
+    islands = numbers.get("astrometry") or [{}]
+    largest = max(islands, key=lambda island: len(island.get("exposures", ())))
+    offset = largest.get("offset_mas") or ("", "")
+    known = {
+        "catalogue_matches": largest.get("catalogue_matches"),
+        "offset_east_mas": offset[0],
+        "offset_north_mas": offset[1],
+        "offset_error_mas": largest.get("offset_error_mas"),
+        "catalogue_rms_mas": largest.get("catalogue_rms_mas"),
+        "exposures_rms_mas": largest.get("rms_mas"),
+        "depth_abmag": numbers.get("depth_abmag"),
+    }
+    return {
+        "name": home.name,
+        **{k: "+".join(sorted({row[k] for row in rows})) for k in _SHARED},
+        "members": str(len(headers)),
+        "exposure_time": f"{sum(times.values()):.3f}",
+        "pixel_scale": str(numbers.get("pixel_scale", "")),
+        "islands": str(len(islands)),
+        **{k: "" if v is None else str(v) for k, v in known.items()},
+    }
 
 
 def _as_csv(rows: list[dict[str, str]]) -> str:

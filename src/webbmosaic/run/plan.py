@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from webbmosaic.datasets import (
@@ -15,9 +16,16 @@ from webbmosaic.datasets import (
 from webbmosaic.run.exposures import Exposure, ExtraInputs
 from webbmosaic.run.flags import add_flag_tasks
 from webbmosaic.run.tasks import Task
-from webbmosaic.settings import Grouping, Settings
+from webbmosaic.settings import Alignment, Grouping, Settings
 
-__all__ = ["Exposure", "group_exposures", "plan", "plan_mosaic"]
+__all__ = [
+    "Exposure",
+    "group_exposures",
+    "is_exposure",
+    "plan",
+    "plan_mosaic",
+    "why_excluded",
+]
 
 #: Peak memory of calwebb_detector1 and calwebb_image2, in MB, on top of the packages:
 #: measured 2686 MB for 2048 x 2048 x 9 groups and 332 MB for small frames.
@@ -121,7 +129,11 @@ def plan(
         others = {e.dataset: e for e in (*everyone, *exposures)}
         tasks = add_flag_tasks(workspace, tasks, list(others.values()), settings)
     if "stage3" in stages:
-        usable = [e for e in exposures if _may_be_combined(e)]
+        usable = [
+            e
+            for e in exposures
+            if _may_be_combined(e) and why_excluded(e, settings.grouping) is None
+        ]
         for group, members in group_exposures(usable, settings.grouping).items():
             cals = [m.cal or workspace.cal(m.dataset) for m in members]
             task = plan_mosaic(cals, workspace.mosaic(group), members, settings)
@@ -134,6 +146,27 @@ def plan(
                 )
             )
     return tasks
+
+
+def why_excluded(exposure: Exposure, wanted: Grouping) -> str | None:
+    """
+    Say why the user keeps an exposure out of mosaics, or `None` where not.
+
+    Parameters
+    ----------
+    exposure : Exposure
+    wanted : Grouping
+        ``exclude`` has names and wildcards, with reasons.
+
+    Returns
+    -------
+    reason : str or None
+    """
+    for entry in wanted.exclude:
+        pattern, _, reason = entry.partition(":")
+        if fnmatchcase(str(exposure.dataset), pattern.strip()):
+            return reason.strip() or f"grouping.exclude has {pattern.strip()}"
+    return None
 
 
 def _with_extra(
@@ -204,16 +237,32 @@ def plan_mosaic(
     """
     owner = i2d.name.removesuffix(".fits").removesuffix("_i2d")
     pixels = sum(m.pixels for m in members)
+    narrowed = _shared_settings(members, settings)
     return Task(
         stage="stage3",
         owner=owner,
-        inputs=tuple(cals),
+        inputs=(*cals, *_beside(cals, narrowed.alignment)),
         outputs=(i2d,),
         record=i2d.parent / "state" / "stage3.json",
         log=i2d.parent / "logs" / "stage3.log",
-        settings=_shared_settings(members, settings),
+        settings=narrowed,
         memory_mb=_BASE_MB + pixels * 8e-5,
     )
+
+
+def _beside(cals: list[Path], wanted: Alignment) -> list[Path]:
+    """List what alignment reads besides the exposures, where it is there."""
+    tables = [Path(path) for path in (wanted.abs_refcat, wanted.offsets) if path]
+    for cal in cals:
+        tables.append(cal.with_name(f"{cal.stem}_cat_for_tweakreg.csv"))
+        stem = cal.stem.removesuffix("_cal")
+        tables.append(cal.with_name(f"{stem}_alignment.json"))
+    return [path for path in tables if path.is_file()]
+
+
+def is_exposure(path: Path, settings: Settings) -> bool:
+    """Tell an exposure of a mosaic from the tables that alignment reads."""
+    return path.suffix == ".fits" and str(path) != settings.alignment.abs_refcat
 
 
 def _shared_settings(members: list[Exposure], settings: Settings) -> Settings:

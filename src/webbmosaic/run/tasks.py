@@ -26,7 +26,9 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "persistence": ("persistence",),
     "badpixels": ("badpixels",),
     "stage2": ("sky",),
-    "stage3": ("alignment", "skymatch", "outliers", "resample", "catalogue"),
+    "stage3": (
+        *("members", "alignment", "skymatch", "outliers", "resample", "catalogue"),
+    ),
 }
 
 

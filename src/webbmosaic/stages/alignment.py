@@ -1,68 +1,79 @@
-"""Aligning the exposures of a mosaic with tweakreg, and checking what came of it."""
+"""Aligning the exposures of a mosaic, and saying what came of it."""
 
 from __future__ import annotations
 
-import copy
 import math
-import tempfile
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from webbmosaic.errors import AlignmentError, UsageError
-from webbmosaic.science.alignment import agreement, connected, find_stars
+from webbmosaic.errors import UsageError
+from webbmosaic.files.models import save_model
+from webbmosaic.science.astrometry import (
+    Catalogue,
+    Image,
+    Linked,
+    Search,
+    Solution,
+    link,
+    solve,
+)
 from webbmosaic.settings import Alignment
-from webbmosaic.stages.pipeline import call
-from webbmosaic.stages.quality import usable_pixels
-from webbmosaic.stages.refinement import refine
-from webbmosaic.stages.tangent_plane import catalogue_plane, on_plane
+from webbmosaic.stages.alignment_policy import judged
+from webbmosaic.stages.alignment_records import Outcome, island_facts, outcomes_of
+from webbmosaic.stages.corrections import (
+    Correction,
+    apply_correction,
+    apply_file,
+    corner_pixels,
+    side_file,
+    write_correction,
+)
+from webbmosaic.stages.sightings import (
+    Sighting,
+    move_by_table,
+    read_reference,
+    sight,
+)
+from webbmosaic.stages.tangent_plane import SkyPosition, mean_position, on_plane
 
-__all__ = ["align"]
+__all__ = ["Aligned", "align", "write_aligned", "write_side_files"]
 
-#: Sources that a rotation needs to be better than the spacecraft's own.
-_ENOUGH_FOR_ROTATION = 15
+_SIP_ERROR = 0.01  # pixels, as assign_wcs asks of the FITS approximation
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What alignment did to one image; detectors read together move as one."""
+@dataclass
+class Aligned:
+    """
+    The exposures of a mosaic after alignment.
 
-    exposure: str
-    status: str
-    sources: int
-    matches: int
-    matches_together: int
-    agrees: bool
-    residual_mas: float | None
-    shift_mas: tuple[float, float]
-    rotation_deg: float
+    Attributes
+    ----------
+    models : list
+        Those to go on with: all, unless misaligned ones are to be dropped.
+    exposures : list of dict
+        For each exposure its shift, rotation, matches and residuals, with errors.
+    islands : list of dict
+        For the exposures that are tied to each other: how they agree among themselves
+        and with the catalogue.
+    notes : list of str
+        What the user should know.
+    corrections : dict of str to Correction
+        By the name of the exposure's file.
+    """
 
-    def too_few(self, wanted: Alignment) -> bool:
-        """Tell whether there was too little to align it by."""
-        return self.status != "COMPLETE" or self.matches_together < wanted.minobj
-
-    def problem(self, wanted: Alignment) -> str | None:
-        """Say which limit is exceeded, if one is."""
-        if self.too_few(wanted):
-            return f"{self.matches_together} matched sources, {wanted.minobj} needed"
-        if not self.agrees:
-            return "its sources do not lie where the other exposures have them"
-        shift = math.hypot(*self.shift_mas) / 1000
-        if shift > wanted.max_shift:
-            return f"shift {shift:.2f} arcsec exceeds {wanted.max_shift}"
-        if abs(self.rotation_deg) > wanted.max_rotation:
-            return f"rotation {self.rotation_deg:.3f} deg exceeds {wanted.max_rotation}"
-        if self.residual_mas is not None and self.residual_mas > wanted.max_residual:
-            return f"residual {self.residual_mas:.1f} mas exceeds {wanted.max_residual}"
-        return None
+    models: list[Any]
+    exposures: list[dict[str, Any]] = field(default_factory=list)
+    islands: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    corrections: dict[str, Correction] = field(default_factory=dict)
 
 
 def align(
-    models: list[Any], wanted: Alignment, name: str
-) -> tuple[list[Any], list[dict[str, Any]], list[str]]:
+    models: list[Any], paths: list[Path], wanted: Alignment, name: str
+) -> Aligned:
     """
     Align exposures to each other and, where one is given, to a catalogue.
 
@@ -70,6 +81,8 @@ def align(
     ----------
     models : list of `~stdatamodels.jwst.datamodels.ImageModel`
         Calibrated exposures; their WCS is changed.
+    paths : list of `~pathlib.Path`
+        Their files: a user's catalogue or a correction may stand beside one.
     wanted : Alignment
         The settings.
     name : str
@@ -77,237 +90,206 @@ def align(
 
     Returns
     -------
-    models : list
-        Those to go on with: all, unless misaligned ones are to be dropped.
-    outcomes : list of dict
-        For each exposure its shift, rotation, matches and residual.
-    notes : list of str
-        What the user should know.
+    aligned : Aligned
 
     Raises
     ------
     AlignmentError
         If an exposure exceeds the limits and ``on_misaligned`` is ``fail``.
     UsageError
-        If the settings contradict each other or the catalogue cannot be read.
+        If a table or the catalogue cannot be read.
     """
-    _check_settings(wanted)
+    _check_files(wanted)
+    outlines = [_outline(model) for model in models]
+    notes = _move_first(models, paths, wanted)
     if not wanted.enabled:
-        return models, [], ["alignment is switched off"]
+        return Aligned(models, notes=[*notes, "alignment is switched off"])
     if len(models) == 1 and not wanted.abs_refcat:
-        return models, [], [f"{name}: one exposure, nothing to align it to"]
-    stars = [
-        find_stars(
-            model.data,
-            usable_pixels(model),
-            fwhm=wanted.fwhm,
-            threshold=wanted.snr_threshold,
-        )
-        for model in models
-    ]
-    before = [copy.deepcopy(model.meta.wcs) for model in models]
-    models = _tweakreg(models, stars, wanted, name)
-    refine(models, stars, wanted, enough=_ENOUGH_FOR_ROTATION)
-    outcomes = _outcomes(models, stars, before, wanted)
-    kept, notes = _judged(models, outcomes, wanted, name)
-    return kept, [vars(outcome) for outcome in outcomes], notes
-
-
-def _check_settings(wanted: Alignment) -> None:
-    if wanted.separation <= math.sqrt(2) * wanted.tolerance:
-        msg = (
-            f"alignment.separation ({wanted.separation}) must be more than 1.42 times"
-            f" alignment.tolerance ({wanted.tolerance}), or tweakreg refuses to align"
-        )
-        raise UsageError(msg)
-    if wanted.abs_refcat and not Path(wanted.abs_refcat).is_file():
-        msg = f"alignment.abs_refcat: there is no file {wanted.abs_refcat}"
-        raise UsageError(msg)
-
-
-def _tweakreg(
-    models: list[Any], stars: list[np.ndarray], wanted: Alignment, name: str
-) -> list[Any]:
-    from jwst.datamodels import ModelLibrary
-    from jwst.tweakreg import TweakRegStep
-
-    relative = _geometry(wanted.fitgeometry, min(len(s) for s in stars))
-    absolute = _geometry(
-        wanted.abs_fitgeometry, _catalogue_stars(models, stars, wanted)
+        alone = f"{name}: one exposure, nothing to align it to"
+        return Aligned(models, notes=[*notes, alone])
+    sightings = [sight(m, p, wanted) for m, p in zip(models, paths, strict=True)]
+    outcomes: dict[int, Outcome] = {}
+    islands: list[dict[str, Any]] = []
+    corrections = {}
+    for indices in _fields(sightings, wanted.searchrad):
+        some = [sightings[i] for i in indices]
+        found = _align_field(some, wanted)
+        outcomes |= dict(zip(indices, outcomes_of(some, *found), strict=True))
+        islands += island_facts(some, *found)
+        for i, correction in zip(indices, _corrections(some, *found), strict=True):
+            apply_correction(models[i], correction)
+            tied = outcomes[i].aligned_to != "nothing"
+            models[i].meta.cal_step.tweakreg = "COMPLETE" if tied else "SKIPPED"
+            before, middle = outlines[i]
+            after = on_plane(models[i].meta.wcs, corner_pixels(models[i]), middle)
+            whole = Correction.between(before, after, middle)
+            corrections[sightings[i].name] = whole
+    ordered = [outcomes[i] for i in range(len(models))]
+    kept, said = judged(models, ordered, islands, wanted, name)
+    return Aligned(
+        models=kept,
+        exposures=[o.facts() for o in ordered],
+        islands=islands,
+        notes=[*notes, *said],
+        corrections=corrections,
     )
-    with tempfile.TemporaryDirectory(prefix="webbmosaic-") as folder:
-        for index, (model, found) in enumerate(zip(models, stars, strict=True)):
-            path = Path(folder) / f"{index}.ecsv"
-            _write_positions(found, path)
-            model.meta.tweakreg_catalog = str(path)
-        library = call(
-            TweakRegStep,
-            ModelLibrary(models, on_disk=False),
-            who=name,
-            use_custom_catalogs=True,
-            minobj=wanted.minobj,
-            fitgeometry=relative,
-            searchrad=wanted.searchrad,
-            tolerance=wanted.tolerance,
-            separation=wanted.separation,
-            abs_refcat=wanted.abs_refcat,
-            abs_minobj=wanted.abs_minobj,
-            abs_fitgeometry=absolute,
-            abs_searchrad=wanted.searchrad,
-            abs_tolerance=wanted.tolerance,
-            abs_separation=wanted.separation,
-        )
-    with library:
-        aligned = [library.borrow(index) for index in range(len(library))]
-        for index, model in enumerate(aligned):
-            model.meta.tweakreg_catalog = None
-            library.shelve(model, index, modify=False)
-    return aligned
 
 
-def _geometry(wanted: str, sources: int) -> str:
-    """Choose what may change, where the user leaves it open."""
-    automatic = "rshift" if sources >= _ENOUGH_FOR_ROTATION else "shift"
-    return automatic if wanted == "auto" else wanted
-
-
-def _catalogue_stars(
-    models: list[Any], stars: list[np.ndarray], wanted: Alignment
-) -> int:
-    """Count the stars of the catalogue in the field."""
-    if not wanted.abs_refcat:
-        return 0
-    centre = models[0].meta.wcs(*_middle(models[0]))
-    pairs = zip(models, stars, strict=True)
-    field = np.concatenate([on_plane(m.meta.wcs, s[:, :2], centre) for m, s in pairs])
-    if len(field) == 0:
-        return 0
-    known = catalogue_plane(wanted.abs_refcat, centre)
-    inside = (known >= field.min(axis=0)) & (known <= field.max(axis=0))
-    return int(inside.all(axis=1).sum())
-
-
-def _write_positions(stars: np.ndarray, path: Path) -> None:
-    from astropy.table import Table
-
-    table = Table(stars[:, :3], names=("x", "y", "flux"))
-    table.write(path, format="ascii.ecsv")
-
-
-def _outcomes(
-    models: list[Any], stars: list[np.ndarray], before: list[Any], wanted: Alignment
-) -> list[_Outcome]:
-    centre = models[0].meta.wcs(*_middle(models[0]))
-    planes = [
-        on_plane(model.meta.wcs, found[:, :2], centre)
-        for model, found in zip(models, stars, strict=True)
-    ]
-    agreements = agreement(planes, tolerance=wanted.tolerance)
-    units = [str(model.meta.group_id) for model in models]
-    together: Counter[str] = Counter()
-    for unit, agreed in zip(units, agreements, strict=True):
-        together[unit] += agreed.matches
-    agrees = _agrees(planes, units, wanted, centre)
-    outcomes = []
-    for index, (model, old) in enumerate(zip(models, before, strict=True)):
-        agreed = agreements[index]
-        shift, rotation = _moved(model, old)
-        known = math.isfinite(agreed.residual)
-        outcomes.append(
-            _Outcome(
-                exposure=str(model.meta.filename),
-                status=str(model.meta.cal_step.tweakreg),
-                sources=len(planes[index]),
-                matches=agreed.matches,
-                matches_together=together[units[index]],
-                agrees=bool(agrees[index]),
-                residual_mas=round(agreed.residual, 3) if known else None,
-                shift_mas=shift,
-                rotation_deg=rotation,
-            )
-        )
-    return outcomes
-
-
-def _agrees(
-    planes: list[np.ndarray], units: list[str], wanted: Alignment, centre: Any
-) -> np.ndarray:
+def write_side_files(aligned: Aligned, folder: Path) -> list[Path]:
     """
-    Tell which exposures agree with most others, and with the catalogue.
+    Keep what alignment did to each exposure: ``{dataset}_alignment.json``.
 
-    A visit that tweakreg could not match to the others is left where it was, with a
-    status of COMPLETE; it is seen here.
+    Parameters
+    ----------
+    aligned : Aligned
+    folder : `~pathlib.Path`
+        That of the mosaic.
+
+    Returns
+    -------
+    paths : list of `~pathlib.Path`
     """
-    minimum = (
-        min(wanted.minobj, wanted.abs_minobj) if wanted.abs_refcat else wanted.minobj
+    written = []
+    for facts in aligned.exposures:
+        path = side_file(folder, facts["exposure"])
+        write_correction(path, aligned.corrections[facts["exposure"]], facts)
+        written.append(path)
+    return written
+
+
+def write_aligned(aligned: Aligned, folder: Path) -> list[Path]:
+    """
+    Write the exposures with their new WCS: ``{dataset}_tweakreg.fits``.
+
+    Parameters
+    ----------
+    aligned : Aligned
+    folder : `~pathlib.Path`
+        That of the mosaic.
+
+    Returns
+    -------
+    paths : list of `~pathlib.Path`
+    """
+    from jwst.assign_wcs.util import update_fits_wcsinfo
+
+    written = []
+    for model in aligned.models:
+        name = str(model.meta.filename)
+        stem = name.removesuffix(".fits").removesuffix("_cal")
+        update_fits_wcsinfo(model, max_pix_error=_SIP_ERROR)
+        written.append(folder / f"{stem}_tweakreg.fits")
+        save_model(model, written[-1])
+        model.meta.filename = name
+    return written
+
+
+def _check_files(wanted: Alignment) -> None:
+    for key in ("abs_refcat", "offsets"):
+        path = getattr(wanted, key)
+        if path and not Path(path).is_file():
+            msg = f"alignment.{key}: there is no file {path}"
+            raise UsageError(msg)
+
+
+def _outline(model: Any) -> tuple[np.ndarray, SkyPosition]:
+    """Give the corners on the plane that touches the sky in the image's middle."""
+    corners = corner_pixels(model)
+    ra, dec = model.meta.wcs(*corners.mean(axis=0))
+    centre = (float(ra), float(dec))
+    return on_plane(model.meta.wcs, corners, centre), centre
+
+
+def _move_first(models: list[Any], paths: list[Path], wanted: Alignment) -> list[str]:
+    """Apply what users give: corrections beside the cals, and the table of offsets."""
+    corrected, moved = 0, 0
+    for model, path in zip(models, paths, strict=True):
+        beside = side_file(path.parent, path.name)
+        if beside.is_file():
+            corrected += apply_file(model, beside)
+        if wanted.offsets:
+            moved += move_by_table(model, wanted.offsets)
+    notes = []
+    if corrected:
+        notes.append(f"{corrected} exposures moved by the _alignment.json beside them")
+    if wanted.offsets:
+        notes.append(f"{moved} of {len(models)} exposures moved by {wanted.offsets}")
+    return notes
+
+
+def _fields(sightings: list[Sighting], margin: float) -> list[list[int]]:
+    """Sort exposures into fields that are too far apart to have to do with another."""
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial.distance import cdist
+
+    middles, radii = [], []
+    for s in sightings:
+        ra, dec = (np.radians(v) for v in s.wcs(s.corners[:, 0], s.corners[:, 1]))
+        unit = np.column_stack(
+            [np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)]
+        )
+        middle = unit.mean(axis=0) / np.linalg.norm(unit.mean(axis=0))
+        middles.append(middle)
+        radii.append(float(np.linalg.norm(unit - middle, axis=1).max()))
+    apart = cdist(middles, middles)
+    reach = np.add.outer(radii, radii) + math.radians(margin / 3600)
+    count, label = connected_components(apart <= reach, directed=False)
+    return [np.flatnonzero(label == k).tolist() for k in range(count)]
+
+
+def _align_field(
+    sightings: list[Sighting], wanted: Alignment
+) -> tuple[list[Image], Linked, Solution, SkyPosition]:
+    """Solve for the exposures of one field, on one tangent plane."""
+    sky = [s.wcs(*s.corners.mean(axis=0)) for s in sightings]
+    centre = mean_position(*np.array(sky, float).T)
+    images = [_image(s, centre) for s in sightings]
+    catalogue = None
+    if wanted.abs_refcat:
+        catalogue = Catalogue(*read_reference(wanted.abs_refcat, sightings, centre))
+    turn = 0.0 if wanted.fit == "shift" else math.radians(wanted.max_rotation)
+    search = Search(
+        radius=wanted.searchrad,
+        within=min(1.0, wanted.searchrad),
+        turn=turn,
+        minimum=wanted.minobj,
+        minimum_catalogue=wanted.abs_minobj,
+        chance=wanted.max_chance,
     )
-    if wanted.abs_refcat:
-        planes = [*planes, catalogue_plane(wanted.abs_refcat, centre)]
-        units = [*units, wanted.abs_refcat]
-    component = connected(planes, units, tolerance=wanted.tolerance, minimum=minimum)
-    if wanted.abs_refcat:
-        main = component[-1]
-        component = component[:-1]
-    else:
-        main = np.bincount(component).argmax()
-    agrees: np.ndarray = component == main
-    return agrees
+    linked = link(images, catalogue, search, in_order=wanted.enforce_order)
+    solution = solve(
+        images,
+        linked,
+        catalogue,
+        tolerance=wanted.tolerance,
+        geometry=wanted.fit,
+        in_order=wanted.enforce_order,
+    )
+    return images, linked, solution, centre
 
 
-def _middle(model: Any) -> tuple[float, float]:
-    ny, nx = model.data.shape
-    return (nx - 1) / 2, (ny - 1) / 2
+def _image(sighting: Sighting, centre: SkyPosition) -> Image:
+    stars = sighting.stars
+    middle = sighting.corners.mean(axis=0)
+    here, there = on_plane(sighting.wcs, np.array([middle, middle + 1]), centre)
+    return Image(
+        positions=on_plane(sighting.wcs, stars[:, :2], centre),
+        errors=stars[:, 3] * float(np.hypot(*(there - here))) / math.sqrt(2),
+        corners=on_plane(sighting.wcs, sighting.corners, centre),
+        exposure=sighting.exposure,
+        visit=sighting.visit,
+    )
 
 
-def _moved(model: Any, old: Any) -> tuple[tuple[float, float], float]:
-    """Give the shift (mas east, mas north) and rotation (degrees) of an exposure."""
-    x, y = _middle(model)
-    points = np.array([[x, y], [x + 20, y]])
-    centre = old(x, y)
-    was = on_plane(old, points, centre)
-    now = on_plane(model.meta.wcs, points, centre)
-    angles = [math.atan2(*(p[1] - p[0])) for p in (was, now)]
-    turned = math.degrees(angles[1] - angles[0])
-    east, north = 1000 * (now[0] - was[0])
-    return (round(float(east), 3), round(float(north), 3)), round(turned, 6)
-
-
-def _judged(
-    models: list[Any], outcomes: list[_Outcome], wanted: Alignment, name: str
-) -> tuple[list[Any], list[str]]:
-    problems = {
-        index: f"{outcome.exposure} is not aligned: {why}"
-        for index, outcome in enumerate(outcomes)
-        if (why := outcome.problem(wanted)) is not None
-    }
-    if not problems:
-        return models, []
-    visits = {str(m.meta.observation.visit_id) for m in models}
-    if len(visits) == 1 and all(outcomes[i].too_few(wanted) for i in problems):
-        # One guide star: the telescope's own dithers are good to a few mas.
-        said = (
-            f"{len(problems)} of {len(models)} exposures have too few sources to be"
-            " aligned; the telescope's own pointing within the visit is kept"
-        )
-        return models, [said]
-    return _by_choice(models, problems, wanted, name)
-
-
-def _by_choice(
-    models: list[Any], problems: dict[int, str], wanted: Alignment, name: str
-) -> tuple[list[Any], list[str]]:
-    """Fail, keep or drop, as the user chose."""
-    said = "; ".join(problems.values())
-    if wanted.on_misaligned == "fail":
-        msg = (
-            f"{name}: {said}. Look at the report, change [alignment], or choose"
-            " --on-misaligned keep or drop"
-        )
-        raise AlignmentError(msg)
-    if wanted.on_misaligned == "keep":
-        return models, [f"kept although {text}" for text in problems.values()]
-    kept = [m for index, m in enumerate(models) if index not in problems]
-    if not kept:
-        msg = f"{name}: no exposure is left: {said}"
-        raise AlignmentError(msg)
-    return kept, [f"dropped because {text}" for text in problems.values()]
+def _corrections(
+    sightings: list[Sighting],
+    images: list[Image],
+    linked: Linked,
+    solution: Solution,
+    centre: SkyPosition,
+) -> list[Correction]:
+    del sightings, linked
+    return [
+        Correction.between(image.corners, solution.moved(i, image.corners), centre)
+        for i, image in enumerate(images)
+    ]

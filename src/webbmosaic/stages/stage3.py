@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from webbmosaic.errors import (
-    InputError,
     PipelineError,
     ReferenceFileError,
-    UnusableDataError,
 )
 from webbmosaic.files.headers import read_header
 from webbmosaic.files.ledger import Result
@@ -24,11 +23,11 @@ from webbmosaic.files.models import (
 )
 from webbmosaic.files.products import write_text
 from webbmosaic.settings import Resample, Settings
-from webbmosaic.stages.alignment import align
+from webbmosaic.stages.alignment import align, write_aligned, write_side_files
 from webbmosaic.stages.levels import level_skies
+from webbmosaic.stages.membership import check_room, choose_members, follow_target
 from webbmosaic.stages.outliers import reject_outliers
 from webbmosaic.stages.pipeline import call, context_or_none
-from webbmosaic.stages.quality import usable_pixels
 
 __all__ = ["run"]
 
@@ -55,18 +54,35 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
     i2d = outputs[0]
     pinned = context_or_none()
     name = i2d.name.removesuffix(".fits").removesuffix("_i2d")
-    models = [_opened(path) for path in sorted(inputs)]
-    _check_members(models, name)
-    association = _write_association(models, sorted(inputs), i2d, name)
+    wanted = settings.alignment
+    cals = [p for p in inputs if p.suffix == ".fits" and str(p) != wanted.abs_refcat]
+    cals = cals if wanted.enforce_order else sorted(cals)
+    models = [_opened(path) for path in cals]
+    kept, left_out = choose_members(models, cals, settings.members, name)
+    models, cals = [models[i] for i in kept], [cals[i] for i in kept]
+    association = _write_association(models, cals, i2d, name)
     numbers: dict[str, Any] = {"exposures": len(models)}
-    models, numbers["alignment"], notes = align(models, settings.alignment, name)
+    aligned = align(models, cals, wanted, name)
+    models, notes = aligned.models, [*left_out, *aligned.notes]
+    beside = write_side_files(aligned, i2d.parent)
+    if wanted.write_cals:
+        beside += write_aligned(aligned, i2d.parent)
+    follow = settings.members.moving_target == "follow"
+    notes += follow_target(models, follow=follow, name=name)
+    grid = settings.resample
+    check_room(
+        models, i2d.parent, pixel_scale=grid.pixel_scale,
+        ratio=grid.pixel_scale_ratio, name=name,
+    )  # fmt: skip
+    numbers |= {"alignment": aligned.exposures, "astrometry": aligned.islands}
     library = _library(models)
     if settings.skymatch.enabled and len(models) > 1:
         numbers["sky"] = level_skies(library, settings.skymatch)
     if settings.outliers.enabled and len(models) > 1:
         numbers["outliers"] = reject_outliers(library, settings.outliers, name)
     mosaic = _drizzle(library, settings.resample, name)
-    extra = [association]
+    numbers |= _depth(mosaic)
+    extra = [association, *beside]
     mosaic.meta.filename = i2d.name
     if settings.catalogue.enabled:
         made, said = _catalogue_or_note(mosaic, i2d, name, pinned)
@@ -83,23 +99,27 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
     )
 
 
+def _depth(mosaic: Any) -> dict[str, float]:
+    """
+    Give the pixel scale, and the magnitude of a star of 5 sigma by the mosaic's ERR.
+
+    In a circle of 0.15 arcsec around it, without the light outside and without the
+    correlation of the noise between pixels.
+    """
+    area = float(mosaic.meta.photometry.pixelarea_arcsecsq or 0)
+    numbers = {"pixel_scale": round(area**0.5, 6)} if area else {}
+    good = np.isfinite(mosaic.err) & (mosaic.err > 0)
+    if area and good.any() and mosaic.meta.bunit_data == "MJy/sr":
+        pixels = np.pi * 0.15**2 / area
+        jansky = 1e6 * area / 206264.806**2
+        sigma = float(np.median(mosaic.err[good])) * jansky * np.sqrt(pixels)
+        numbers["depth_abmag"] = round(float(8.9 - 2.5 * np.log10(5 * sigma)), 3)
+    return numbers
+
+
 def _opened(path: Path) -> Any:
     read_header(path)
     return open_image(path)
-
-
-def _check_members(models: list[Any], name: str) -> None:
-    if not models:
-        msg = f"{name}: no calibrated exposure to combine"
-        raise InputError(msg)
-    units = Counter(str(m.meta.bunit_data) for m in models)
-    if len(units) > 1:
-        msg = f"{name}: the exposures have different units ({', '.join(units)})"
-        raise InputError(msg)
-    for model in models:
-        if not usable_pixels(model).any():
-            msg = f"{name}: {model.meta.filename} has no usable pixel"
-            raise UnusableDataError(msg)
 
 
 def _write_association(

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from webbmosaic.errors import UsageError
-
-__all__ = ["SkyPosition", "catalogue_plane", "on_plane", "to_sky"]
+__all__ = ["SkyPosition", "mean_position", "on_plane", "project", "to_sky"]
 
 #: Right ascension and declination, in degrees.
 SkyPosition: TypeAlias = tuple[float, float]
@@ -36,11 +33,29 @@ def on_plane(
         East and north of the centre, in arcsec.
     """
     ra, dec = wcs(pixels[:, 0], pixels[:, 1])
-    return _project(ra, dec, centre)
+    return project(ra, dec, centre)
 
 
-def _project(ra: Any, dec: Any, centre: SkyPosition) -> np.ndarray:
-    """Gnomonic projection (Calabretta & Greisen 2002, A&A 395, 1077, section 5.1.3)."""
+def project(ra: Any, dec: Any, centre: SkyPosition) -> np.ndarray:
+    """
+    Project positions of the sky onto a tangent plane.
+
+    Parameters
+    ----------
+    ra, dec : array_like of float, shape (n,)
+        In degrees, less than 90 from the centre.
+    centre : tuple of float
+        Where the plane touches the sky.
+
+    Returns
+    -------
+    plane : `~numpy.ndarray`, shape (n, 2)
+        East and north of the centre, in arcsec.
+
+    Notes
+    -----
+    Gnomonic projection (Calabretta & Greisen 2002, A&A 395, 1077, section 5.1.3).
+    """
     a, d = np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float))
     a0, d0 = np.radians(centre)
     cosine = np.sin(d0) * np.sin(d) + np.cos(d0) * np.cos(d) * np.cos(a - a0)
@@ -73,37 +88,27 @@ def to_sky(plane: np.ndarray, centre: SkyPosition) -> tuple[np.ndarray, np.ndarr
     return np.degrees(ra) % 360, np.degrees(dec)
 
 
-def catalogue_plane(path: str, centre: SkyPosition) -> np.ndarray:
+def mean_position(ra: Any, dec: Any) -> SkyPosition:
     """
-    Put the stars of a catalogue on the tangent plane.
+    Give the middle of some positions, also across RA 0 and at a pole.
 
     Parameters
     ----------
-    path : str
-        A table that astropy can read, with RA and DEC in degrees, in any case.
-    centre : tuple of float
+    ra, dec : array_like of float
+        In degrees.
 
     Returns
     -------
-    plane : `~numpy.ndarray`, shape (n, 2)
-        In arcsec; what lies behind the plane is left out.
-
-    Raises
-    ------
-    UsageError
-        If it cannot be read or has no such columns.
+    centre : tuple of float
+        In degrees.
     """
-    from astropy.table import Table
-
-    try:
-        table = Table.read(Path(path))
-    except (OSError, ValueError) as error:
-        msg = f"{path}: cannot be read as a catalogue ({error})"
-        raise UsageError(msg) from error
-    names = {name.upper(): name for name in table.colnames}
-    if not {"RA", "DEC"} <= names.keys():
-        msg = f"{path}: has no columns RA and DEC (degrees)"
-        raise UsageError(msg)
-    ra, dec = (np.asarray(table[names[n]], float) for n in ("RA", "DEC"))
-    near = np.abs(dec - centre[1]) < 10
-    return _project(ra[near], dec[near], centre)
+    a, d = np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float))
+    x, y, z = (
+        (np.cos(d) * np.cos(a)).mean(),
+        (np.cos(d) * np.sin(a)).mean(),
+        np.sin(d).mean(),
+    )
+    return (
+        float(np.degrees(np.arctan2(y, x))) % 360,
+        float(np.degrees(np.arctan2(z, np.hypot(x, y)))),
+    )

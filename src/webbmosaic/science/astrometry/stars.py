@@ -1,29 +1,18 @@
-"""Star positions for alignment, and how well exposures agree on them."""
+"""Compact sources, centred without pixel-phase bias."""
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
-__all__ = [
-    "Agreement",
-    "agreement",
-    "connected",
-    "find_stars",
-    "joined",
-    "same_sources",
-    "windowed_centroids",
-]
+__all__ = ["find_stars", "windowed_centroids"]
 
 _GAUSSIAN_FWHM = 2.3548  # sigmas in a full width at half maximum
-_HALF = 5  # half size of the cut-out in which a star is centred, in pixels
+_HALF = 5  # half size of the smallest cut-out in which a star is centred, in pixels
 
 
 def find_stars(
@@ -146,13 +135,16 @@ def windowed_centroids(
     positional parameters": XWIN_IMAGE), whose errors are close to those of a PSF fit.
     """
     ny, nx = image.shape
-    offsets = np.arange(-_HALF, _HALF + 1)
+    half = max(_HALF, math.ceil(2 * fwhm))
+    offsets = np.arange(-half, half + 1)
     first_x, first_y = np.rint(x).astype(int), np.rint(y).astype(int)
-    inside = (first_x >= _HALF) & (first_x < nx - _HALF)
-    inside &= (first_y >= _HALF) & (first_y < ny - _HALF)
+    inside = (first_x >= half) & (first_x < nx - half)
+    inside &= (first_y >= half) & (first_y < ny - half)
     rows = np.clip(first_y[:, None] + offsets, 0, ny - 1)
     columns = np.clip(first_x[:, None] + offsets, 0, nx - 1)
     cut = image[rows[:, :, None], columns[:, None, :]].astype(float)
+    # Light that is smooth across the cut-out, such as a galaxy's, is not the star's.
+    cut -= _border_level(cut)[:, None, None]
     sigma = fwhm / _GAUSSIAN_FWHM
     now_x, now_y, flux = x.copy(), y.copy(), np.zeros_like(x)
     for _ in range(iterations):
@@ -168,142 +160,9 @@ def windowed_centroids(
     return now_x, now_y, flux, inside & near & (flux > 0)
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """
-    How well one exposure agrees with the others.
-
-    Attributes
-    ----------
-    matches : int
-        Sources that another exposure has too.
-    residual : float
-        Rms of the distance per axis between this exposure's position and the mean of
-        all, in mas; NaN without matches.
-    """
-
-    matches: int
-    residual: float
-
-
-def agreement(
-    positions: list[NDArray[np.float64]], *, tolerance: float
-) -> list[Agreement]:
-    """
-    Compare the positions that several exposures give to the same sources.
-
-    Parameters
-    ----------
-    positions : list of `~numpy.ndarray`, shape (n, 2)
-        For each exposure the sources on a common tangent plane, in arcsec.
-    tolerance : float
-        Positions closer than this are the same source, in arcsec.
-
-    Returns
-    -------
-    agreements : list of Agreement
-        One for each exposure.
-    """
-    everything, owner = joined(positions)
-    offsets = np.full(everything.shape, np.nan)
-    for near in same_sources(everything, owner, tolerance):
-        offsets[near] = everything[near] - everything[near].mean(axis=0)
-    return [_summary(offsets[owner == i]) for i in range(len(positions))]
-
-
-def connected(
-    positions: list[NDArray[np.float64]],
-    units: list[str],
-    *,
-    tolerance: float,
-    minimum: int,
-) -> NDArray[np.int_]:
-    """
-    Tell which exposures agree with each other, directly or through others.
-
-    Parameters
-    ----------
-    positions : list of `~numpy.ndarray`, shape (n, 2)
-        As for `agreement`.
-    units : list of str
-        Exposures of the same unit move as one: detectors that were read together.
-    tolerance : float
-        Positions closer than this are the same source, in arcsec.
-    minimum : int
-        Sources that two units must share to agree.
-
-    Returns
-    -------
-    component : 1D int `~numpy.ndarray`
-        Equal numbers for exposures that agree.
-    """
-    names, unit = np.unique(units, return_inverse=True)
-    everything, owner = joined(positions)
-    shared = np.zeros((len(names), len(names)), int)
-    for near in same_sources(everything, owner, tolerance):
-        there = np.unique(unit[owner[near]])
-        shared[np.ix_(there, there)] += 1
-    _, component = connected_components(shared >= minimum, directed=False)
-    return np.asarray(component)[unit]
-
-
-def joined(
-    positions: list[NDArray[np.float64]],
-) -> tuple[NDArray[np.float64], NDArray[np.int_]]:
-    """
-    Put the positions of all exposures into one array.
-
-    Parameters
-    ----------
-    positions : list of `~numpy.ndarray`, shape (n, 2)
-
-    Returns
-    -------
-    everything : `~numpy.ndarray`, shape (N, 2)
-    owner : 1D int `~numpy.ndarray`, shape (N,)
-        The exposure that each is of.
-    """
-    owner = np.concatenate([np.full(len(p), i) for i, p in enumerate(positions)])
-    return np.concatenate([p.reshape(-1, 2) for p in positions]), owner
-
-
-def same_sources(
-    everything: NDArray[np.float64], owner: NDArray[np.int_], tolerance: float
-) -> Iterator[list[int]]:
-    """
-    Find positions of different exposures that are one source.
-
-    Parameters
-    ----------
-    everything : `~numpy.ndarray`, shape (N, 2)
-        In arcsec.
-    owner : 1D int `~numpy.ndarray`, shape (N,)
-        The exposure that each is of.
-    tolerance : float
-        Positions closer than this are the same source, in arcsec.
-
-    Yields
-    ------
-    near : list of int
-        The positions of one source, each source once.
-    """
-    if len(everything) == 0:
-        return
-    tree = cKDTree(everything)
-    for index, near in enumerate(tree.query_ball_point(everything, tolerance)):
-        owners = owner[near]
-        # Two sources of one exposure within the tolerance: which is which is unknown.
-        once = len(near) > 1 and len(set(owners)) == len(owners)
-        if once and min(near) == index:
-            yield near
-
-
-def _summary(offsets: NDArray[np.float64]) -> Agreement:
-    matched = offsets[np.isfinite(offsets[:, 0])]
-    if len(matched) == 0:
-        return Agreement(0, float("nan"))
-    # Blends and cosmic rays must not speak for the fit.
-    spread = 1.4826 * np.median(np.abs(matched), axis=0)
-    good = (np.abs(matched) <= 5 * spread + 1e-9).all(axis=1)
-    rms = np.sqrt((matched[good] ** 2).mean()) if good.any() else float("nan")
-    return Agreement(int(good.sum()), float(1000 * rms))
+def _border_level(cut: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the median of the outermost pixels of each cut-out."""
+    edge = np.ones(cut.shape[1:], bool)
+    edge[1:-1, 1:-1] = False
+    level: NDArray[np.float64] = np.median(cut[:, edge], axis=1)
+    return level

@@ -1,15 +1,10 @@
-"""Star positions, and how well exposures agree on them."""
+"""Compact sources, centred without pixel-phase bias."""
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from webbmosaic.science.alignment import (
-    agreement,
-    connected,
-    find_stars,
-    windowed_centroids,
-)
+from webbmosaic.science.astrometry.stars import find_stars, windowed_centroids
 
 FWHM = 2.2
 
@@ -95,46 +90,12 @@ def test_a_source_at_the_edge_is_not_good(rng):
     assert not good[0]
 
 
-def test_exposures_that_agree(rng):
-    truth = rng.uniform(0, 60, (40, 2))
-    shifted = [truth + rng.normal(0, 0.002, truth.shape) for _ in range(4)]
-    for one in agreement(shifted, tolerance=0.1):
-        assert one.matches >= 38
-        # Against the mean of four, itself included: sqrt(3/4) of each one's error.
-        assert one.residual == pytest.approx(1.73, rel=0.25)
-
-
-def test_an_exposure_that_is_off_is_seen(rng):
-    truth = rng.uniform(0, 60, (40, 2))
-    off = truth + np.array([0.05, 0.0])
-    agreements = agreement([truth, truth, truth, off], tolerance=0.1)
-    assert agreements[3].residual > 20
-    assert agreements[3].residual > 2 * agreements[0].residual
-
-
-def test_an_exposure_elsewhere_matches_nothing(rng):
-    truth = rng.uniform(0, 60, (40, 2))
-    alone = agreement([truth, truth + 1000], tolerance=0.1)[1]
-    assert alone.matches == 0
-    assert np.isnan(alone.residual)
-
-
-def test_no_source_at_all():
-    assert agreement([np.empty((0, 2))] * 2, tolerance=0.1)[0].matches == 0
-
-
-def test_a_visit_that_is_off_is_not_connected(rng):
-    """Each visit agrees with itself; only the comparison of both shows it."""
-    truth = rng.uniform(0, 60, (40, 2))
-    visits = [truth, truth, truth + 0.3, truth + 0.3, truth]
-    component = connected(visits, list("abcde"), tolerance=0.1, minimum=4)
-    assert component[0] == component[1] == component[4]
-    assert component[2] == component[3] != component[0]
-
-
-def test_detectors_read_together_are_connected(rng):
-    left, right = rng.uniform(0, 60, (40, 2)), rng.uniform(100, 160, (3, 2))
-    component = connected(
-        [left, right, left], ["one", "one", "two"], tolerance=0.1, minimum=4
-    )
-    assert set(component) == {component[0]}
+def test_light_under_a_star_does_not_pull_it(rng, positions):
+    """A bright slope, such as a large galaxy's, under every star."""
+    image = field(rng, positions, flux=20000)
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
+    slope = 300 * np.exp(-np.hypot(rows - 48, columns - 48) / 30)
+    plain = find_stars(image, np.ones(image.shape, bool), fwhm=2.5)
+    lit = find_stars(image + slope, np.ones(image.shape, bool), fwhm=2.5)
+    shifts = [np.hypot(*(plain[:, :2] - s).T).min() for s in lit[:, :2]]
+    assert np.median(shifts) < 0.02
