@@ -14,6 +14,7 @@ from webbmosaic.files.ledger import read_record
 from webbmosaic.report.truth import compare_with_truth, read_truth
 
 GROUP = "jw09901_obs001_NIRCAM_F444W"
+UNDERSAMPLED = ("--filter", "F115W", "--detector", "NRCB1", "--visits", 1)
 REAL = Path(__file__).parents[2] / "shared" / "data" / "niriss_sub80"
 
 
@@ -64,9 +65,9 @@ def test_running_again_is_dull(reduced, raw, crds):
 
 
 def test_a_changed_setting_redoes_what_depends_on_it(reduced, raw, crds):
-    said = again(reduced[0], raw, crds, "--dry-run", "--set", "outliers.maskpt=0.5")
+    said = again(reduced[0], raw, crds, "--dry-run", "--set", "outliers.beside=3.5")
     stale = [line for line in said.splitlines() if "current" not in line]
-    assert stale == [f"stage3  {GROUP}  settings changed (outliers.maskpt: 0.7 to 0.5)"]
+    assert stale == [f"stage3  {GROUP}  settings changed (outliers.beside: 3.0 to 3.5)"]
 
 
 def test_the_flat_is_applied_once_and_errors_follow(reduced):
@@ -109,6 +110,48 @@ def test_the_mosaic_agrees_with_the_truth(reduced, raw):
     assert found.flux_mad < 2.5
     assert np.hypot(found.ra, found.dec) < 3
     assert found.position_mad < 3
+
+
+@pytest.fixture(scope="module")
+def undersampled(tmp_path_factory):
+    """Four dithers in a filter whose stars are narrower than two pixels."""
+    folder = tmp_path_factory.mktemp("undersampled")
+    typed("simulate", folder / "raw", *UNDERSAMPLED, "--dithers", 4)
+    raw, work = folder / "raw", folder / "work"
+    crds = {"CRDS_PATH": str(raw / "crds_cache"), "CRDS_CONTEXT": "jwst_0001.pmap"}
+    typed("prepare", raw / "mastDownload", "-C", work)
+    catalogue = ("--abs-refcat", raw / "reference_stars.ecsv")
+    typed("run", "-C", work, "-j", 2, *catalogue, env=crds)
+    return work, raw
+
+
+def test_undersampled_stars_keep_their_light(undersampled):
+    """The pipeline's own outlier detection takes 20 % of it."""
+    work, raw = undersampled
+    i2d = next(work.glob("calibrated3_mosaic/*/*_i2d.fits"))
+    found = compare_with_truth(i2d, read_truth(raw / "truth.ecsv"))
+    assert found.stars >= 3
+    assert abs(found.flux) < 1
+
+
+def test_outliers_are_recorded_by_magnitude(undersampled):
+    path = next(undersampled[0].glob("calibrated3_mosaic/*/state/stage3.json"))
+    numbers = read_record(path).numbers["outliers"]
+    assert all(0 < share < 5e-3 for share in numbers["fractions"])
+    assert all(share > 0.9 for share in numbers["compared"])
+    assert all(0.8 < noise < 1.3 for noise in numbers["noise"])
+    bright = [b for mag, b in numbers["by_magnitude"].items() if int(mag) < 22]
+    assert sum(b["sources"] for b in bright) >= 5
+    assert all(b["rejected"] < 0.01 for b in bright)
+
+
+def test_too_many_outliers_fail_with_a_sentence(undersampled):
+    work, _ = undersampled
+    cals = sorted(work.glob("jw*/calibrated2_cals/*_cal.fits"))
+    words = ("--set", "outliers.max_rejected=0.00001", "-o", work / "x_i2d.fits")
+    done = typed("mosaic", *cals, *words, check=1)
+    assert "differ from the other exposures" in done.stdout + done.stderr
+    assert not (work / "x_i2d.fits").exists()
 
 
 def test_the_tables(reduced):

@@ -9,6 +9,7 @@
     |-- InputError                  a file is missing, truncated, empty or foreign
     |-- ReferenceFileError          a CRDS reference or context is missing or changed
     |-- AlignmentError              exposures could not be aligned within the limits
+    |-- OutlierError                too much of an exposure differs from the others
     |-- PipelineError               a step of the jwst pipeline failed
     |-- ArchiveError                an archive did not give what was asked of it
     |   `-- AuthorizationError      ... because it wants a (better) token
@@ -71,6 +72,10 @@ class ReferenceFileError(WebbmosaicError):
 
 class AlignmentError(WebbmosaicError):
     """Exposures could not be aligned within the limits set."""
+
+
+class OutlierError(WebbmosaicError):
+    """More of an exposure differs from the others than is allowed."""
 
 
 class PipelineError(WebbmosaicError):

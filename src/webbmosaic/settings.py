@@ -266,10 +266,11 @@ class Skymatch:
     """Levelling the skies of the exposures of a mosaic."""
 
     enabled: bool = setting(True, "Level the sky between exposures.")
-    skymethod: str = setting(
-        "match",
-        "match: differences only; the level of stage 2 stays.",
-        choices=("match", "global", "global+match", "local"),
+    model: str = setting(
+        "constant",
+        "What is taken out of each exposure: a constant, or a tilted plane. The mean of"
+        " all stays.",
+        choices=("constant", "plane"),
     )
 
 
@@ -278,11 +279,22 @@ class Outliers:
     """Rejection of what only one exposure has."""
 
     enabled: bool = setting(True, "Compare the exposures and flag outliers.")
-    snr: tuple[float, ...] = setting((5.0, 4.0), "Thresholds of both passes.")
-    scale: tuple[float, ...] = setting(
-        (1.2, 0.7), "How much of the local slope counts as noise, in both passes."
+    threshold: float = setting(
+        4.25, "From where on a pixel is an outlier.", unit="sigma"
     )
-    maskpt: float = setting(0.7, "Pixels of less than this share of the mean weight.")
+    beside: float = setting(
+        3.0, "From where on a pixel that touches an outlier is one.", unit="sigma"
+    )
+    sharpness: float = setting(
+        0.4,
+        "Allowance for undersampled stars, in units of the curvature of the light;"
+        " smaller finds more cosmic rays near stars, and eats stars below 0.3.",
+    )
+    max_rejected: float = setting(
+        0.05,
+        "The mosaic fails if more than this fraction of an exposure is rejected:"
+        " then something else is wrong.",
+    )
 
 
 @dataclass(frozen=True)

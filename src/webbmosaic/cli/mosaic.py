@@ -44,6 +44,11 @@ __all__ = ["mosaic"]
 )
 @click.option("--pixel-scale", type=float, help="Output pixel, in arcsec.")
 @alignment_options
+@click.option(
+    "--sky",
+    type=click.Choice(["constant", "plane"]),
+    help="How the skies of the exposures are levelled.",
+)
 @click.option("--redo", is_flag=True, help="Do again what is already done.")
 @settings_options
 @dry_run
@@ -60,7 +65,11 @@ def mosaic(names: tuple[str, ...], output: Path, **given: Any) -> None:
     from webbmosaic.run.folder import mosaic_task
 
     files = [Path(name) for name in expanded(names)]
-    keys = {"pixel_scale": ("resample", "pixel_scale"), **ALIGNMENT_KEYS}
+    keys = {
+        "pixel_scale": ("resample", "pixel_scale"),
+        "sky": ("skymatch", "model"),
+        **ALIGNMENT_KEYS,
+    }
     settings = read_all_settings(
         Path(), given["settings_file"], given["assignments"], meant(given, keys)
     )

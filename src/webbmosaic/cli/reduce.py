@@ -80,6 +80,11 @@ _MOSAIC_OPTIONS = (
     click.option("--pixfrac", type=float, help="Size of the drop, in input pixels."),
     click.option("--kernel", help="Such as square or gaussian."),
     click.option("--north-up", is_flag=True, help="Turn the y axis to the north."),
+    click.option(
+        "--sky",
+        type=click.Choice(["constant", "plane"]),
+        help="How the skies of the exposures are levelled.",
+    ),
     alignment_options,
     click.option(
         "--output-dir",
@@ -103,6 +108,7 @@ _MOSAIC_KEYS = {
     "pixfrac": ("resample", "pixfrac"),
     "kernel": ("resample", "kernel"),
     "north_up": ("resample", "north_up"),
+    "sky": ("skymatch", "model"),
     **ALIGNMENT_KEYS,
 }
 

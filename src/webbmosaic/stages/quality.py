@@ -11,6 +11,7 @@ __all__ = [
     "HOT",
     "JUMP_DET",
     "OTHER_BAD_PIXEL",
+    "OUTLIER",
     "PERSISTENCE",
     "SATURATED",
     "TELEGRAPH",
@@ -19,7 +20,7 @@ __all__ = [
 ]
 
 #: Bits of the JWST data quality array (jwst documentation, "Data Quality Flags").
-DO_NOT_USE, SATURATED, JUMP_DET, PERSISTENCE = 1, 2, 4, 2**5
+DO_NOT_USE, SATURATED, JUMP_DET, OUTLIER, PERSISTENCE = 1, 2, 4, 2**4, 2**5
 HOT, WARM, TELEGRAPH, OTHER_BAD_PIXEL = 2**11, 2**12, 2**15, 2**30
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from webbmosaic.datasets import IMAGING_EXPOSURES
 from webbmosaic.errors import (
     PipelineError,
     ReferenceFileError,
@@ -25,9 +24,10 @@ from webbmosaic.files.models import (
 from webbmosaic.files.products import write_text
 from webbmosaic.settings import Resample, Settings
 from webbmosaic.stages.alignment import align, write_aligned, write_side_files
+from webbmosaic.stages.levels import level_skies
 from webbmosaic.stages.membership import check_room, choose_members, follow_target
+from webbmosaic.stages.outliers import reject_outliers
 from webbmosaic.stages.pipeline import call, context_or_none
-from webbmosaic.stages.quality import usable_pixels
 
 __all__ = ["run"]
 
@@ -77,9 +77,9 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
     numbers |= {"alignment": aligned.exposures, "astrometry": aligned.islands}
     library = _library(models)
     if settings.skymatch.enabled and len(models) > 1:
-        library, numbers["sky_offsets"] = _level_skies(library, settings, name)
+        numbers["sky"] = level_skies(library, settings.skymatch)
     if settings.outliers.enabled and len(models) > 1:
-        library, numbers["outliers"] = _reject_outliers(library, settings, name)
+        numbers["outliers"] = reject_outliers(library, settings.outliers, name)
     mosaic = _drizzle(library, settings.resample, name)
     numbers |= _depth(mosaic)
     extra = [association, *beside]
@@ -145,104 +145,6 @@ def _library(models: list[Any]) -> Any:
     from jwst.datamodels import ModelLibrary
 
     return ModelLibrary(models, on_disk=False)
-
-
-def _level_skies(
-    library: Any, settings: Settings, name: str
-) -> tuple[Any, list[float]]:
-    """
-    Take out the differences between the skies, and nothing else.
-
-    The step brings all to the lowest; here the mean over the exposures stays, for the
-    lowest of several noisy levels is lower than the truth.
-    """
-    from jwst.skymatch import SkyMatchStep
-
-    before = _sky_levels(library)
-    library = call(
-        SkyMatchStep,
-        library,
-        who=name,
-        skymethod=settings.skymatch.skymethod,
-        skystat="median",
-        subtract=True,
-    )
-    offsets = np.array(_sky_levels(library)) - np.array(before)
-    mean = float(offsets.mean()) if "match" in settings.skymatch.skymethod else 0.0
-    with library:
-        for index, model in enumerate(library):
-            model.data += mean
-            model.meta.background.level = before[index] + float(offsets[index]) - mean
-            library.shelve(model, index)
-    return library, [float(o) for o in offsets - mean]
-
-
-def _sky_levels(library: Any) -> list[float]:
-    with library:
-        return list(
-            library.map_function(
-                lambda model, _index: float(model.meta.background.level or 0.0),
-                modify=False,
-            )
-        )
-
-
-def _reject_outliers(
-    library: Any, settings: Settings, name: str
-) -> tuple[Any, dict[str, Any]]:
-    from jwst.outlier_detection import OutlierDetectionStep
-
-    wanted = settings.outliers
-    before = _flagged(library)
-    # The step knows images by their exposure type; NIS_AMI, say, is imaging here.
-    types = _exposure_types(library, ["NRC_IMAGE"] * len(library))
-    library = call(
-        OutlierDetectionStep,
-        library,
-        who=name,
-        weight_type=settings.resample.weight_type,
-        pixfrac=settings.resample.pixfrac,
-        snr=" ".join(map(str, wanted.snr)),
-        scale=" ".join(map(str, wanted.scale)),
-        maskpt=wanted.maskpt,
-        in_memory=True,
-    )
-    _exposure_types(library, types)
-    status = _statuses(library, "outlier_detection")
-    shares = [float(a - b) for a, b in zip(_flagged(library), before, strict=True)]
-    return library, {"status": status, "fractions": [round(s, 6) for s in shares]}
-
-
-def _exposure_types(library: Any, new: list[str]) -> list[str]:
-    """Set the exposure types, and give those that there were."""
-    old = []
-    with library:
-        for index, model in enumerate(library):
-            old.append(str(model.meta.exposure.type))
-            if old[-1] not in IMAGING_EXPOSURES or new[index] not in IMAGING_EXPOSURES:
-                model.meta.exposure.type = new[index]
-            library.shelve(model, index)
-    return old
-
-
-def _flagged(library: Any) -> list[float]:
-    with library:
-        return list(
-            library.map_function(
-                lambda model, _index: float(1 - usable_pixels(model).mean()),
-                modify=False,
-            )
-        )
-
-
-def _statuses(library: Any, step: str) -> list[str]:
-    with library:
-        return list(
-            library.map_function(
-                lambda model, _index: str(getattr(model.meta.cal_step, step)),
-                modify=False,
-            )
-        )
 
 
 def _drizzle(library: Any, wanted: Resample, name: str) -> Any:

@@ -1,0 +1,1 @@
+"""Exposures compared with each other: `neighbour`, then `find_outliers`."""
