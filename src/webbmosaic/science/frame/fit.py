@@ -53,11 +53,9 @@ BRIGHT = 30.0
 """Light of sources is followed up to this brightness, in units of the noise."""
 SPREAD = 4.0
 """Nodes over which what masks leave of a source's light is spread."""
-HIDDEN = (0.7, 0.9)
+HIDDEN = (0.6, 0.8)
 """Share of a frame in sources from which on narrow stripes are measured on them, too,
-and at which they count in full. Up to 0.7 the sky alone does as well or better."""
-NEVER = (2.0, 3.0)
-"""No share of a frame."""
+and at which they count in full. Up to 0.6 the sky alone does as well or better."""
 BRIGHT_SKY = (1.0, 3.0)
 """The same for the variation of the light between the sources, in white-noise sigma:
 the sky of a survey field stays below 0.5."""
@@ -134,6 +132,8 @@ class Parts:
     noise : float
         White noise of a pixel between the sources, unit of the frame that was given;
         everything else here is in units of it.
+    full_of_light : float
+        0 where there is dark sky, 1 where there is none: wide stripes were not measured.
     """
 
     model: FrameModel
@@ -146,6 +146,7 @@ class Parts:
     light: FloatArray
     significance: list[float]
     noise: float
+    full_of_light: float
 
 
 def families(shape: tuple[int, int], options: StripeOptions) -> dict[str, Lines]:
@@ -211,7 +212,7 @@ def take_apart(
     good = quality > 0
     model = FrameModel(values.shape, readout, lines, scale)
     one = np.ones_like(values)
-    cleaned, total = values, 1.0
+    cleaned, total, share = values, 1.0, 0.0
     if sources is None:
         compact, total = _compact(values, good)
         values = values / np.float32(total)
@@ -228,8 +229,12 @@ def take_apart(
             else:
                 mask = sources
             weight = quality * ~(mask | clipped)
-            limits = HIDDEN if place > 0 else NEVER  # judged without stripes
-            data, weight = _with_narrow(values, cleaned, weight, quality, mask, limits)
+            data = values
+            if place > 0:  # judged when the stripes are out
+                share = _full_of_light(cleaned, good, mask)
+            if share > 0:
+                latent = None
+                data, weight = _with_narrow(values, weight, quality, mask, share)
             bottom = model.sums(one, weight, model.zero())
             glow = _glow(model, np.where(mask & good, cleaned, 0))
         left = model.sums(data, weight, levels)
@@ -253,7 +258,7 @@ def take_apart(
             clipped = np.abs(cleaned - light) > options.clip
     return Parts(
         *(model, levels, powers, bottom, weight, mask, cleaned, light),
-        *(significance, total),
+        *(significance, total, share),
     )
 
 
@@ -337,13 +342,24 @@ def _middle(top: FloatArray, bottom: FloatArray) -> FloatArray:
     return np.where(enough, np.mean(pair, axis=0), np.nan).astype(np.float32)
 
 
+def _full_of_light(cleaned: FloatArray, good: Mask, mask: Mask) -> float:
+    """Say how little dark sky there is: 0 where there is enough, 1 where there is none."""
+    dark = good & ~mask
+    hidden = 1 - float(dark.sum()) / max(float(good.sum()), 1.0)
+    some = np.s_[::3, ::3]  # as good as all, and faster
+    if not dark[some].any():
+        return 1.0
+    sky = local_background(cleaned[some], dark[some], box=12)[dark[some]]
+    varies = float(np.ptp(np.quantile(sky, (0.16, 0.84)))) / 2
+    return max(ramp(hidden, HIDDEN), ramp(varies, BRIGHT_SKY))
+
+
 def _with_narrow(
     values: FloatArray,
-    cleaned: FloatArray,
     weight: FloatArray,
     quality: FloatArray,
     mask: Mask,
-    limits: tuple[float, float],
+    share: float,
 ) -> tuple[FloatArray, FloatArray]:
     """
     Let light of sources tell of narrow stripes, where little sky is left.
@@ -352,19 +368,9 @@ def _with_narrow(
     a running median along the columns leaves of it holds them, but nothing wider. The
     less dark sky there is, the more this counts.
     """
-    good = quality > 0
-    dark = good & ~mask
-    hidden = 1 - float(dark.sum()) / max(float(good.sum()), 1.0)
-    varies = 0.0
-    if dark.any():
-        sky = local_background(cleaned, dark, box=32)[dark]
-        varies = float(np.ptp(np.quantile(sky[::64], (0.16, 0.84)))) / 2
-    share = max(ramp(hidden, limits), ramp(varies, BRIGHT_SKY))
-    if share == 0:
-        return values, weight
     smooth = ndimage.median_filter(values, size=(LIGHT_ROWS, 1), mode="nearest")
     narrow = values - smooth
-    compact = source_mask(narrow, good, options=STRIPE_MASK)
+    compact = source_mask(narrow, quality > 0, options=STRIPE_MASK)
     inside = mask & ~compact & (np.abs(narrow) < BRIGHT)
     weight = np.where(inside, np.float32(share) * quality, weight * ~(mask & compact))
     data = np.where(inside, narrow, values - np.float32(share) * smooth)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 from threadpoolctl import threadpool_limits
 
 from webbmosaic.science.arrays import FloatArray
 from webbmosaic.science.frame.fit import (
     COLUMNS,
+    LIGHT_ROWS,
     Parts,
     StripeOptions,
     angle_name,
@@ -204,6 +206,9 @@ def _result(parts: Parts, names: list[str], noise: float, good: Mask) -> StripeF
     images = _images(parts, names)
     variance = parts.model.image(_errors(parts))
     for image in images.values():
+        if parts.full_of_light > 0:  # wider stripes were not measured
+            wide = uniform_filter1d(image, 2 * LIGHT_ROWS + 1, axis=0)
+            image -= np.float32(parts.full_of_light) * wide
         image -= image.mean(dtype=np.float64)
         image *= noise
     variance *= noise**2
