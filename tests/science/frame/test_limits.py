@@ -71,7 +71,9 @@ def shares(scenes, options=TILTED):
         good = np.ones(light.shape, bool)
         fit = fit_stripes(data, good, readout=READOUT, options=options)
         dark = light <= max(0.1, np.quantile(light, 0.2))
-        left.append(float(np.std((stripes - fit.pattern)[dark]) / np.std(stripes[dark])))
+        left.append(
+            float(np.std((stripes - fit.pattern)[dark]) / np.std(stripes[dark]))
+        )
     return np.array(left)
 
 
@@ -90,7 +92,7 @@ def test_tilted_lines_from_none_to_bright():
 
 @pytest.mark.slow
 def test_fields_from_empty_to_crowded():
-    numbers = (100, 300, 1000, 2000, 4000, 8000, 16000)
+    numbers = (100, 300, 1000, 2000, 4000, 8000)
     left = shares([(stars(4, number), noise(5)) for number in numbers])
     assert gradual(left), left
     assert left[0] < 0.7

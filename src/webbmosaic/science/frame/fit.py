@@ -23,6 +23,7 @@ from webbmosaic.science.frame.powers import (
     learn_light,
     ramp,
     rescaled,
+    trusted,
 )
 from webbmosaic.science.frame.readout import Readout
 from webbmosaic.science.sources import (
@@ -43,12 +44,17 @@ STRIPE_MASK = replace(DEEP, most_noise=6.0)
 """Stripes that are not yet corrected stay below the limit of the noise."""
 COMPACT = MaskOptions((Tier(1.2, 3, 2), Tier(3.0, 3.5, 3)), background_box=64)
 """What cannot be a stripe, for the first guess: stars and cores of galaxies."""
+FIRST = replace(STRIPE_MASK, tiers=DEEP.tiers[:3])
+"""Sources for the first solution: wide bands and bright lines would look like diffuse
+light and spikes."""
 CROWDED = 0.75
 """Noise between the sources over that of all pixels, below which it is used instead."""
 FEW = 6
 """Weight of a piece of a line below which its mean is not looked at."""
 SLOW_GUESS = 129
 """Pixels: wider structure is left out of the first guess of the stripes."""
+STEEP = 4.0
+"""White-noise sigma: where light changes more from row to row it tells nothing."""
 BRIGHT = 30.0
 """Light of sources is followed up to this brightness, in units of the noise."""
 SPREAD = 4.0
@@ -224,20 +230,26 @@ def take_apart(
     powers = Powers(np.zeros((1, 1), np.float32), [], sky, halo, halo)
     for place, iterations in enumerate(options.rounds):
         if iterations > 0:
-            if sources is None:
-                mask = source_mask(cleaned, good, options=options.mask)
+            if sources is None:  # wide stripes would look like diffuse light at first
+                finder = options.mask if place > 0 else FIRST
+                mask = source_mask(cleaned, good, options=finder)
             else:
                 mask = sources
             weight = quality * ~(mask | clipped)
             data = values
             if place > 0:  # judged when the stripes are out
                 share = _full_of_light(cleaned, good, mask)
+            if share > 0.5:  # what was found with the light in is no good start
+                latent, levels = None, model.zero()
             if share > 0:
-                latent = None
                 data, weight = _with_narrow(values, weight, quality, mask, share)
             bottom = model.sums(one, weight, model.zero())
             glow = _glow(model, np.where(mask & good, cleaned, 0))
         left = model.sums(data, weight, levels)
+        if latent is not None:
+            excess = _excess(left, bottom)
+            weight = weight / excess
+            left, bottom = _scaled(left, excess), _scaled(bottom, excess)
         new, significance = learn(
             model, left, bottom, levels, (sky, halo, glow), options.significance
         )
@@ -260,6 +272,27 @@ def take_apart(
         *(model, levels, powers, bottom, weight, mask, cleaned, light),
         *(significance, total, share),
     )
+
+
+def _excess(left: Levels, bottom: Levels) -> np.float32:
+    """
+    Noise of the means of pieces of rows over that of white noise, at least 1.
+
+    Light of stars too faint to mask is alike in neighbouring pixels: means of many
+    pixels are less certain than their number says.
+    """
+    edges = np.unique(np.arange(PIECES) * left.series.shape[2] // PIECES)
+    top, seen = (np.add.reduceat(t.series, edges, axis=2) for t in (left, bottom))
+    known = seen > FEW
+    if not known.any():
+        return np.float32(1)
+    squares = top[known] ** 2 / seen[known]
+    return np.float32(max(1.0, 1.4826**2 * float(np.median(squares))))
+
+
+def _scaled(levels: Levels, excess: np.float32) -> Levels:
+    """Divide sums by the excess of the noise."""
+    return Levels(*(table / excess for table in levels.tables))
 
 
 def stripes_only(levels: Levels) -> Levels:
@@ -328,7 +361,8 @@ def _narrow(sums: list[FloatArray], slow: int) -> FloatArray:
     wide = ndimage.median_filter(filled[::step], max(3, slow // step), mode="nearest")
     if np.count_nonzero(lost) < FREED * np.count_nonzero(np.isfinite(whole)):
         filled[lost] = whole[lost]
-    return np.asarray(filled - np.interp(at, at[::step], wide), np.float32)
+    narrow = filled - np.interp(at, at[::step], wide)
+    return np.asarray(narrow * trusted(*sums[2:]), np.float32)
 
 
 def _middle(top: FloatArray, bottom: FloatArray) -> FloatArray:
@@ -371,7 +405,7 @@ def _with_narrow(
     smooth = ndimage.median_filter(values, size=(LIGHT_ROWS, 1), mode="nearest")
     narrow = values - smooth
     compact = source_mask(narrow, quality > 0, options=STRIPE_MASK)
-    inside = mask & ~compact & (np.abs(narrow) < BRIGHT)
+    inside = mask & ~compact & (np.abs(narrow) < STEEP)
     weight = np.where(inside, np.float32(share) * quality, weight * ~(mask & compact))
     data = np.where(inside, narrow, values - np.float32(share) * smooth)
     return data, weight.astype(np.float32)

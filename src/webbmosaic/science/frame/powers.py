@@ -194,15 +194,37 @@ def tested(top: Floats, bottom: Floats, wide: int) -> tuple[Floats, float]:
     if np.count_nonzero(pairs > 64) < 16 or not seen.any():
         return np.ones(top.shape[1]), 0.0
     noise = max(1.0, 1.4826**2 * float(np.median(top[seen] ** 2 / bottom[seen])))
+    trust = trusted(top, bottom, noise)
     # Each pair is counted twice in the products, hence the factor of 2.
-    height = np.abs(products) / (noise * np.sqrt(2 * np.maximum(pairs, 64)))
-    squares = bottom.sum(axis=0) * np.sum(top**2 / np.maximum(bottom, 1), axis=0)
-    alike = top.sum(axis=0) ** 2 / np.maximum(squares, TINY)
-    loud = np.clip(height / LOUD - 1, 0, 1)
-    low, high = ALIKE
-    trust = 1 - loud * (1 - np.clip((alike - low) / (high - low), 0, 1))
     scatter = noise * np.sqrt(2 * np.sum(pairs))
     return trust, float(np.sum(products * trust) / scatter)
+
+
+def trusted(
+    top: Floats | FloatArray, bottom: Floats | FloatArray, noise: float = 1.0
+) -> Floats:
+    """
+    Trust that bright lines are stripes, bright all along, and not spikes of stars.
+
+    Parameters
+    ----------
+    top, bottom : 2-D float `~numpy.ndarray`, shape (pieces, lines)
+        Weighted sums over pieces of lines, and their weights.
+    noise : float
+        Variance of a pixel.
+
+    Returns
+    -------
+    trust : 1-D float `~numpy.ndarray`, shape (lines,)
+        From 0 to 1; 1 for lines that do not stand out.
+    """
+    whole, seen = top.sum(axis=0), np.maximum(bottom.sum(axis=0), 1)
+    squares = seen * np.sum(top**2 / np.maximum(bottom, 1), axis=0)
+    alike = whole**2 / np.maximum(squares, TINY)
+    height = np.abs(whole) / np.sqrt(noise * seen)
+    low, high = ALIKE
+    loud = np.clip(height / LOUD - 1, 0, 1)
+    return np.asarray(1 - loud * (1 - np.clip((alike - low) / (high - low), 0, 1)))
 
 
 def spectrum(covariance: Floats, length: int, noise: float) -> Floats:

@@ -24,6 +24,7 @@ from webbmosaic.science.frame.fit import (
 )
 from webbmosaic.science.frame.model import Levels
 from webbmosaic.science.frame.passes import STEP
+from webbmosaic.science.frame.powers import ramp
 from webbmosaic.science.frame.readout import Readout, make_readout
 from webbmosaic.science.sources import Mask, neighbour_noise
 
@@ -43,6 +44,9 @@ WORSE = 1.02
 """Growth of the differences of neighbours from which on a pattern does harm."""
 MINIMUM_PIXELS = 64
 """Usable pixels without which there is no fit."""
+TOLD = (0.05, 0.35)
+"""Share of the pixels that tell of stripes, from which on these are subtracted, and at
+which they are in full: in a crowd of stars the rest is light."""
 SAMPLE = np.s_[::3]
 """Rows whose scatter stands for the frame's: numbers to look at cost time, too."""
 
@@ -203,6 +207,7 @@ def _quality(good: Mask, variance: FloatArray | None) -> FloatArray:
 def _result(parts: Parts, names: list[str], noise: float, good: Mask) -> StripeFit:
     """Bring the solution back to the unit of the data."""
     noise *= parts.noise
+    told = np.float32(ramp(float(parts.weight.sum()) / good.sum(), TOLD))
     images = _images(parts, names)
     variance = parts.model.image(_errors(parts))
     for image in images.values():
@@ -210,7 +215,7 @@ def _result(parts: Parts, names: list[str], noise: float, good: Mask) -> StripeF
             wide = uniform_filter1d(image, 2 * LIGHT_ROWS + 1, axis=0)
             image -= np.float32(parts.full_of_light) * wide
         image -= image.mean(dtype=np.float64)
-        image *= noise
+        image *= noise * told
     variance *= noise**2
     pattern = np.zeros(good.shape, np.float32)
     for image in images.values():
