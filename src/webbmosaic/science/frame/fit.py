@@ -139,7 +139,8 @@ class Parts:
         White noise of a pixel between the sources, unit of the frame that was given;
         everything else here is in units of it.
     full_of_light : float
-        0 where there is dark sky, 1 where there is none: wide stripes were not measured.
+        0 where there is dark sky; 1 where there is none, and wide stripes were not
+        measured.
     """
 
     model: FrameModel
@@ -362,7 +363,7 @@ def _narrow(sums: list[FloatArray], slow: int) -> FloatArray:
     if np.count_nonzero(lost) < FREED * np.count_nonzero(np.isfinite(whole)):
         filled[lost] = whole[lost]
     narrow = filled - np.interp(at, at[::step], wide)
-    return np.asarray(narrow * trusted(*sums[2:]), np.float32)
+    return np.asarray(narrow * trusted(sums[2], sums[3]), np.float32)
 
 
 def _middle(top: FloatArray, bottom: FloatArray) -> FloatArray:
@@ -377,7 +378,7 @@ def _middle(top: FloatArray, bottom: FloatArray) -> FloatArray:
 
 
 def _full_of_light(cleaned: FloatArray, good: Mask, mask: Mask) -> float:
-    """Say how little dark sky there is: 0 where there is enough, 1 where there is none."""
+    """Say how little dark sky there is: 0 for enough, 1 for none."""
     dark = good & ~mask
     hidden = 1 - float(dark.sum()) / max(float(good.sum()), 1.0)
     some = np.s_[::3, ::3]  # as good as all, and faster
