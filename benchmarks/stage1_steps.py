@@ -2,6 +2,7 @@
 How well and how fast the steps of stage 1 clean frames whose truth is known.
 
     python benchmarks/stage1_steps.py stripes [--seeds 1 2] [--without-jwst]
+    python benchmarks/stage1_steps.py stripes --sweep 24    all of a frame drawn
 
 All figures of quality are in percent: residuals of the white noise of a sky pixel, over
 pixels without sources and after removing one constant; line means of what white noise
@@ -265,6 +266,81 @@ def stripes(seeds: list[int], tools: list[str]) -> None:
             _print(tool, list(fields), _spawned(tool, paths))
 
 
+SIZES = ("FULL", "FULL", "SUB640", "SUB320", "SUB160")
+
+
+def drawn_frame(seed: int) -> dict[str, Any]:
+    """Make a frame of which all is drawn: size, field, 1/f noise, columns, lines."""
+    from scipy.ndimage import gaussian_filter
+
+    from webbmosaic.simulate.effects import Streams
+    from webbmosaic.simulate.rates import RateLevels, make_rate
+
+    rng = np.random.default_rng((seed, 8))
+    subarray = str(rng.choice(SIZES))
+    empty = make_rate(None, Streams(seed, "sweep"), subarray=subarray)
+    levels = RateLevels(
+        one_over_f=rng.uniform(0.2, 0.8),
+        columns=rng.uniform(0.04, 0.3),
+        tilted=0.0 if rng.uniform() < 0.4 else rng.uniform(0.1, 0.5),
+    )
+    # A luminosity function: ten times brighter, four times fewer; stars and discs.
+    shape = empty.data.shape
+    light = np.zeros(shape, np.float32)
+    number = int(rng.choice([0, 3e-4, 3e-3]) * light.size)
+    flux = 30 * rng.uniform(1e-3, 1, number) ** (-1 / 0.6)
+    places = tuple(rng.integers(0, n, number) for n in shape)
+    np.add.at(light, places, flux.astype(np.float32))
+    light = 0.75 * gaussian_filter(light, 1.0) + 0.25 * gaussian_filter(light, 5.0)
+    source = light * np.float32(empty.sigma * empty.setup.detector.gain)
+    rate = make_rate(source, Streams(seed, "sweep"), subarray=subarray, levels=levels)
+    kind = "tilted" if levels.tilted else ""
+    return {
+        "name": f"{seed} {subarray} {number} stars {kind}",
+        "data": rate.data,
+        "usable": rate.dq & 1 == 0,
+        "err": rate.err,
+        "outputs": 4 if subarray == "FULL" else 1,
+        "light": light,
+        "stripes": (rate.one_over_f + rate.columns + rate.tilted) / rate.sigma,
+        "sigma": rate.sigma,
+    }
+
+
+def sweep(number: int, first: int) -> None:
+    """Print the share of the stripes that is left, beside that with the mask told."""
+    from webbmosaic.science.frame import StripeOptions, fit_stripes, make_readout
+
+    shares = []
+    print(
+        f"{'frame':36}{'before':>8}{'left':>8}{'told':>8}   told: the true source mask"
+    )
+    for seed in range(first, first + number):
+        frame = drawn_frame(seed)
+        free = frame["usable"] & (frame["light"] < FREE)
+        readout = make_readout(frame["data"].shape, outputs=frame["outputs"])
+        left = []
+        for sources in (None, frame["light"] > 0.1):
+            pattern = fit_stripes(
+                frame["data"],
+                frame["usable"],
+                variance=frame["err"] ** 2,
+                sources=sources,
+                readout=readout,
+                options=StripeOptions(angles=(30.0, -30.0)),
+            ).pattern
+            rest = frame["stripes"] - pattern / frame["sigma"]
+            left.append(float(rest[free].std() / frame["stripes"][free].std()))
+        shares.append(left)
+        before = 100 * frame["stripes"][free].std()
+        print(
+            f"{frame['name']:36}{before:8.1f}{left[0]:8.2f}{left[1]:8.2f}", flush=True
+        )
+    for word, share in (("median", 0.5), ("90 %", 0.9), ("worst", 1.0)):
+        ours, told = np.quantile(shares, share, axis=0)
+        print(f"{word:44}{ours:8.2f}{told:8.2f}")
+
+
 def _spawned(tool: str, paths: list[str]) -> list[dict[str, float]]:
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
@@ -296,15 +372,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("question", choices=["stripes"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--sweep", type=int, metavar="N", help="frames with all drawn")
+    parser.add_argument("--first", type=int, default=1, help="first seed of the sweep")
     parser.add_argument("--without-jwst", action="store_true")
     parser.add_argument("--tools", nargs="+", choices=list(TOOLS), default=list(TOOLS))
     wanted = parser.parse_args()
+    if wanted.sweep:
+        return sweep(wanted.sweep, wanted.first)
     tools = [
         tool
         for tool in wanted.tools
         if not (wanted.without_jwst and tool.startswith("jwst"))
     ]
-    stripes(wanted.seeds, tools)
+    return stripes(wanted.seeds, tools)
 
 
 if __name__ == "__main__":
