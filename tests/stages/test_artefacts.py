@@ -3,6 +3,8 @@
 import logging
 from types import SimpleNamespace
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -268,7 +270,7 @@ class Ramp:
 
 
 def test_snowballs_of_the_ramp_are_masked_in_the_rate():
-    hook, found = watch_ramp(Settings())
+    hook, found = watch_ramp(Settings(), Path("ramp.fits"))
     assert hook == "webbmosaic.stages.artefacts.note_ramp"
     note_ramp(Ramp())
     assert len(found) == 1

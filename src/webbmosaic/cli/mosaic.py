@@ -9,13 +9,19 @@ from typing import Any
 import click
 
 from webbmosaic.cli.options import (
-    Overrides,
     dry_run,
+    meant,
     read_all_settings,
     settings_options,
 )
 
 __all__ = ["mosaic"]
+
+_KEYS = {
+    "pixel_scale": ("resample", "pixel_scale"),
+    "abs_refcat": ("alignment", "abs_refcat"),
+    "on_misaligned": ("alignment", "on_misaligned"),
+}
 
 
 @click.command(
@@ -57,23 +63,17 @@ def mosaic(files: tuple[Path, ...], output: Path, **given: Any) -> None:
     FILE is a _cal.fits, by this package or by the archive; all of them become one
     mosaic. Skies that were not subtracted yet are levelled, not removed.
     """
-    from webbmosaic.cli.progress import run_and_show
+    from webbmosaic.cli.progress import run_one
+    from webbmosaic.cli.work import check_settings
     from webbmosaic.run.folder import mosaic_task
 
-    overrides: Overrides = {"resample": {}, "alignment": {}}
-    if given["pixel_scale"]:
-        overrides["resample"]["pixel_scale"] = given["pixel_scale"]
-    if given["abs_refcat"]:
-        overrides["alignment"]["abs_refcat"] = str(given["abs_refcat"].resolve())
-    if given["on_misaligned"]:
-        overrides["alignment"]["on_misaligned"] = given["on_misaligned"]
+    overrides = meant(given, _KEYS)
     settings = read_all_settings(
         Path(), given["settings_file"], given["assignments"], overrides
     )
+    check_settings(settings)
     task = mosaic_task(files, output, settings, extra_types=given["types"])
-    good = run_and_show(
-        [task], processes=1, redo=given["redo"], dry_run=given["dry_run"]
-    )
+    good = run_one(task, redo=given["redo"], dry_run=given["dry_run"])
     if good and not given["dry_run"]:
         click.echo(task.outputs[0])
     sys.exit(0 if good else 1)
