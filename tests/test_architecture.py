@@ -10,7 +10,8 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "webbmosaic"
 MODULES = sorted(SOURCE.rglob("*.py"))
 VOCABULARY = {
-    "datasets", "settings", "settings_field", "settings_file", "settings_used", "errors",
+    "datasets", "errors", "settings", "settings_field", "settings_file",
+    "settings_used",
 }  # fmt: skip
 MAY_IMPORT = {
     "vocabulary": {"vocabulary"},

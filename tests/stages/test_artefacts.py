@@ -1,9 +1,8 @@
 """Steps on models in memory: what they change, and what they leave alone."""
 
 import logging
-from types import SimpleNamespace
-
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest

@@ -33,6 +33,7 @@ _DISK_PROBLEMS = {
     errno.EROFS: "Mount it for writing, or work in another folder",
     errno.EACCES: "Ask its owner for permission to write, or work in another folder",
     errno.EPERM: "Ask its owner for permission to write, or work in another folder",
+    errno.EEXIST: "Remove the file that stands where a folder is needed",
     errno.ENOTDIR: "Remove the file that stands where a folder is needed",
     errno.ENAMETOOLONG: "Work in a folder with a shorter path",
 }
@@ -103,7 +104,7 @@ def storage_problem(path: Path, error: OSError) -> StorageError | None:
     if code is None and _SHORT_WRITE.search(str(error)):
         # astropy and numpy tell a full disk, a quota or a limit without a number
         advice = "Make room (df, quota, ulimit -f), and run it again"
-        return StorageError(f"{path}: cannot be written (no room). {advice}")
+        return StorageError(f"{path}: cannot be written (disk full). {advice}")
     if code not in _DISK_PROBLEMS:
         return None
     why = os.strerror(code or 0)

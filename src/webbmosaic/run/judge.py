@@ -111,14 +111,26 @@ class Judge:
             self._known[key] = self._not_asked(verdict)
         elif verdict.outcome == CURRENT and verdict.record is not None:
             record = verdict.record
-            self._known[key] = _Known(
-                record.outcome, record.sentence, made=record.outcome == DONE
-            )
+            made = record.outcome == DONE
+            said = self._old_inputs(verdict.task) if made else record.sentence
+            self._known[key] = _Known(record.outcome, said, made=made)
         else:
-            made = not verdict.task.asked and self._there(verdict.task)
+            stands = not (verdict.task.asked or verdict.recorded)
+            made = stands and self._there(verdict.task)
             left = not (verdict.task.asked or verdict.recorded)
             outcome = "left" if left else verdict.outcome
             self._known[key] = _Known(outcome, verdict.reason, made=made)
+
+    def _old_inputs(self, task: Task) -> str:
+        """Say why something that a product was made from would be run again."""
+        found = (
+            self._known[key].sentence
+            for key in (*task.needs, *task.takes)
+            if key in self._known
+            and self._known[key].made
+            and not self.by_key[key].asked
+        )
+        return next((sentence for sentence in found if sentence), "")
 
     def _not_asked(self, verdict: Verdict) -> _Known:
         """Judge what others depend on and will not be run now."""
