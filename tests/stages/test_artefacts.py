@@ -242,10 +242,11 @@ def test_what_decides_the_product_is_listed(work):
     write_regions(mask, [SQUARE], [])
     dataset = Dataset.parse(NAME)
     given = settings(work)
-    assert extra_inputs(given, dataset, "F200W") == (mask, template)
-    assert extra_inputs(given, dataset, "F090W") == (mask,)
+    both = {"masks": (mask,), "wisps": (template,)}
+    assert extra_inputs(given, dataset, "F200W") == both
+    assert extra_inputs(given, dataset, "F090W") == {"masks": (mask,), "wisps": ()}
     off = settings(work, wisps={"enabled": False}, masks={"enabled": False})
-    assert extra_inputs(off, dataset, "F200W") == ()
+    assert extra_inputs(off, dataset, "F200W") == {"masks": (), "wisps": ()}
 
 
 def test_the_users_folders_win(work, monkeypatch):
