@@ -67,7 +67,23 @@ def test_running_again_is_dull(reduced, raw, crds):
 def test_a_changed_setting_redoes_what_depends_on_it(reduced, raw, crds):
     said = again(reduced[0], raw, crds, "--dry-run", "--set", "outliers.beside=3.5")
     stale = [line for line in said.splitlines() if "current" not in line]
-    assert stale == [f"stage3  {GROUP}  settings changed (outliers.beside: 3.0 to 3.5)"]
+    assert stale == [
+        "stage3: 1 of 1 tasks to run",
+        f"  {GROUP}: settings changed (outliers.beside: 3.0 to 3.5)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        "detector1.maximum_cores=all",
+        "stripes.save_diagnostics=/tmp/none",
+        "masks.threshold=9",
+    ],
+)
+def test_what_reaches_no_pixel_redoes_nothing(reduced, raw, crds, harmless):
+    said = again(reduced[0], raw, crds, "--dry-run", "--set", harmless)
+    assert said.strip() == "nothing to do: all 14 products are current"
 
 
 def test_the_flat_is_applied_once_and_errors_follow(reduced):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from webbmosaic.errors import UsageError
 __all__ = [
     "ALL",
     "DETECTORS",
+    "FILTERS",
     "IMAGING_EXPOSURES",
     "INSTRUMENTS",
     "PUPIL_FILTERS",
@@ -42,6 +44,17 @@ IMAGING_EXPOSURES = ("NRC_IMAGE", "MIR_IMAGE", "NIS_IMAGE")
 
 #: NIRCam filters in the pupil wheel, behind a wider one (JDox, NIRCam Filters).
 PUPIL_FILTERS = ("F162M", "F164N", "F323N", "F405N", "F466N", "F470N")
+
+#: Filters of imaging, by wheel or pupil wheel (JDox).
+FILTERS = (
+    *("F070W", "F090W", "F115W", "F140M", "F150W", "F150W2", "F162M", "F164N"),
+    *("F182M", "F187N", "F200W", "F210M", "F212N", "F250M", "F277W", "F300M"),
+    *("F322W2", "F323N", "F335M", "F356W", "F360M", "F405N", "F410M", "F430M"),
+    *("F444W", "F460M", "F466N", "F470N", "F480M"),
+    *("F560W", "F770W", "F1000W", "F1130W", "F1280W", "F1500W", "F1800W"),
+    *("F2100W", "F2550W", "F2550WR", "F1065C", "F1140C", "F1550C", "F2300C", "FND"),
+    *("F140W", "F158M", "F380M"),
+)
 
 _NAME = re.compile(
     r"jw(?P<program>\d{5})(?P<observation>\d{3})(?P<visit>\d{3})"
@@ -285,6 +298,10 @@ class Workspace:
         """The clean count-rate image of stage 1."""
         return self.folder(dataset) / "calibrated1_rates" / f"{dataset}_rate.fits"
 
+    def ramp(self, dataset: Dataset) -> Path:
+        """The calibrated ramp, where it is kept."""
+        return self.folder(dataset) / "calibrated1_rates" / f"{dataset}_ramp.fits"
+
     def persistence(self, dataset: Dataset) -> Path:
         """The flags of what earlier exposures left on the detector."""
         name = f"{dataset}_persistence.fits"
@@ -357,6 +374,16 @@ class Workspace:
         return self.root / ".crds_hashes.json"
 
     @property
+    def hidden(self) -> Path:
+        """What only serves to be faster or safer, and may be deleted between runs."""
+        return self.root / ".webbmosaic"
+
+    @property
+    def plan(self) -> Path:
+        """The list of tasks for schedulers."""
+        return self.root / "plan" / "plan.jsonl"
+
+    @property
     def report(self) -> Path:
         """The page to judge the reduction by."""
         return self.root / "report" / "index.html"
@@ -366,9 +393,14 @@ class Workspace:
         if not self.root.is_dir():
             msg = f"{self.root}: no such folder. Try: webbmosaic prepare SOURCE -C ..."
             raise UsageError(msg)
-        found = (find_dataset_name(p.name) for p in self.root.glob("jw*") if p.is_dir())
-        return sorted(d for d in found if d is not None)
+        with os.scandir(self.root) as entries:
+            names = [e.name for e in entries if e.name.startswith("jw") and e.is_dir()]
+        # A folder that was renamed to DATASET_bad is put aside, not a dataset.
+        found = ((find_dataset_name(name), name) for name in names)
+        return sorted(d for d, name in found if d is not None and str(d) == name)
 
     def groups(self) -> list[str]:
         """Find the names of the groups that have a folder here, sorted."""
-        return sorted(p.parent.parent.name for p in self.mosaics.glob("*/state/*.json"))
+        folders = (p for p in self.mosaics.glob("*/state/") if any(p.glob("*.json")))
+        # The predecessor's names of mosaics are links, and no mosaics of their own.
+        return sorted(p.parent.name for p in folders if not p.parent.is_symlink())

@@ -20,7 +20,7 @@ from webbmosaic.files.headers import (
 NUMBERS = dict.fromkeys(
     ["NGROUPS", "NFRAMES", "GROUPGAP", "FASTAXIS", "SLOWAXIS", "SUBSTRT1", "SUBSTRT2"],
     1,
-) | {"TGROUP": 10.7, "TFRAME": 1.5e-3, "EFFEXPTM": 42.5}
+) | {"NGROUPS": 2, "TGROUP": 10.7, "TFRAME": 1.5e-3, "EFFEXPTM": 42.5}
 TEXTS = {
     "DATE-OBS": "2023-01-02",
     "TIME-OBS": "03:04:05.678",
@@ -193,3 +193,38 @@ def test_scan_goes_on(tmp_path: Path, uncal: Path) -> None:
     assert list(problems) == [bad]
     with pytest.raises(InputError, match="is empty"):
         read_headers([uncal, bad])
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("RA_REF", 1e30),
+        ("TGROUP", 0.0),
+        ("TGROUP", -1.0),
+        ("EFFEXPTM", -5.0),
+        ("NGROUPS", 0),
+        ("NGROUPS", 99),
+        ("NGROUPS", "three"),
+        ("SUBSIZE1", 2048),
+        ("DATE-OBS", "2023-99-99"),
+        ("TIME-OBS", "noon"),
+        ("INSTRUME", "MIRI"),
+    ],
+)
+def test_what_cannot_be_is_named(tmp_path, keyword, value):
+    path = make(tmp_path / "jw01345001001_02101_00001_nrcb1_uncal.fits")
+    with fits.open(path, mode="update") as hdus:
+        for unit in hdus:
+            if keyword in unit.header:
+                unit.header[keyword] = value
+    with pytest.raises(InputError, match=f"{keyword} = "):
+        read_header(path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    import os
+
+    path = tmp_path / "jw01345001001_02101_00001_nrcb1_uncal.fits"
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="no regular file"):
+        read_header(path)

@@ -1,18 +1,17 @@
 """Tasks: what is run, what is current, what is blocked, and a worker that dies."""
 
 import dataclasses
-import multiprocessing
 import os
-import signal
-from pathlib import Path
 
 import pytest
 
+from small_tasks import a_task
 from webbmosaic.errors import InputError, NothingToDo, UnusableDataError
 from webbmosaic.files.ledger import Result, read_record
 from webbmosaic.run import local
-from webbmosaic.run.local import run_tasks
-from webbmosaic.run.tasks import Task, execute
+from webbmosaic.run.judge import Judge, outlook
+from webbmosaic.run.tasks import execute
+from webbmosaic.run.workers import Ended
 
 
 def work(inputs, outputs, _settings):
@@ -41,13 +40,13 @@ def stages(monkeypatch):
 
     stage = types.SimpleNamespace(run=work)
     monkeypatch.setattr(importlib, "import_module", lambda _name: stage)
-    monkeypatch.setattr(local, "_Pool", InProcess)
+    monkeypatch.setattr(local, "Pool", InProcess)
 
 
 class InProcess:
     """Does each task at once, as a pool of one worker would."""
 
-    def __init__(self, _processes):
+    def __init__(self, _processes, **_limits):
         self.task = None
 
     def __enter__(self):
@@ -68,19 +67,18 @@ class InProcess:
 
     def collect(self):
         task, self.task = self.task, None
-        return [(task, execute(task))]
+        return [Ended(task, execute(task))]
 
 
-def a_task(folder: Path, stage="stage1", owner="a", **changes) -> Task:
-    task = Task(
-        stage=stage,
-        owner=owner,
-        inputs=(folder / f"{owner}.in",),
-        outputs=(folder / f"{owner}.{stage}",),
-        record=folder / "state" / f"{owner}.{stage}.json",
-        log=folder / "logs" / f"{owner}.{stage}.log",
-    )
-    return dataclasses.replace(task, **changes)
+def run_tasks(tasks, **more):
+    tasks = list(tasks)
+    return local.run_tasks(tasks, tasks[0].root, **more)
+
+
+def dry_run(tasks, **more):
+    """Give what would be run, and why."""
+    verdicts = outlook(Judge(tasks, tasks[0].root, **more), tasks)
+    return {v.task.key: v.reason for v in verdicts if v.outcome != "current"}
 
 
 def chain(folder, contents):
@@ -155,9 +153,12 @@ def test_an_exposure_that_is_mended_joins_the_mosaic(tmp_path):
 @pytest.mark.usefixtures("stages")
 @pytest.mark.parametrize("quiet", ["skip", "unusable"])
 def test_what_needs_no_human_blocks_nobody(tmp_path, quiet):
-    found = outcomes(run_tasks(chain(tmp_path, [quiet])))
+    tasks = chain(tmp_path, [quiet])
+    found = outcomes(run_tasks(tasks))
     assert "blocked" not in found.values()
     assert found["stage3:all"] == found["stage1:0"]
+    assert dry_run(tasks) == {}
+    assert not any(e.ran for e in run_tasks(tasks))
 
 
 @pytest.mark.usefixtures("stages")
@@ -197,24 +198,113 @@ def test_what_a_killed_run_left_is_swept(tmp_path):
     assert not leftover.exists()
 
 
-def test_a_missing_input_is_a_failure(tmp_path):
-    record = execute(a_task(tmp_path))
+def test_a_missing_input_names_what_makes_it(tmp_path):
+    record = execute(a_task(tmp_path, "stage2"))
     assert record.outcome == "failed"
-    assert "a.in" in record.sentence
+    assert f"Try: webbmosaic stage1 -C {tmp_path}" in record.sentence
 
 
-class _FakeProcess:
-    exitcode = -signal.SIGKILL
+@pytest.mark.usefixtures("stages")
+@pytest.mark.parametrize("contents", [["x", "y"], ["x", "broken"], ["x", "skip"]])
+def test_the_dry_run_says_what_the_run_does(tmp_path, contents):
+    tasks = chain(tmp_path, contents)
+    for _ in range(3):
+        expected = set(dry_run(tasks))
+        ran = {e.task.key for e in run_tasks(tasks) if e.ran}
+        assert ran <= expected
+        if "broken" not in contents:
+            assert ran == expected
 
-    def join(self):
-        return None
+
+@pytest.mark.usefixtures("stages")
+def test_the_dry_run_shows_what_follows(tmp_path):
+    tasks = chain(tmp_path, ["x", "y"])
+    run_tasks(tasks)
+    assert dry_run(tasks) == {}
+    (tmp_path / "0.in").write_text("new")
+    assert dry_run(tasks) == {
+        "stage1:0": "0.in has changed",
+        "stage2:0": "because stage1 is remade",
+        "stage3:all": "because stage2 of 0 is remade",
+    }
 
 
-def test_a_worker_that_dies_is_told_from_a_failure(tmp_path):
-    ours, theirs = multiprocessing.Pipe()
-    theirs.close()
-    worker = local._Worker(_FakeProcess(), ours)
-    record = local._died(a_task(tmp_path), worker)
-    assert record.outcome == "failed"
-    assert "SIGKILL" in record.sentence
-    assert "smaller -j" in record.sentence
+@pytest.mark.usefixtures("stages")
+def test_a_failure_does_not_erase_a_success(tmp_path):
+    tasks = chain(tmp_path, ["x"])
+    run_tasks(tasks)
+    (tmp_path / "0.in").write_text("broken")
+    assert outcomes(run_tasks(tasks))["stage1:0"] == "failed"
+    (tmp_path / "0.in").write_text("x")
+    assert dry_run(tasks) == {}
+    assert not any(e.ran for e in run_tasks(tasks))
+    assert not list(tmp_path.rglob("failed/*.json"))
+
+
+@pytest.mark.usefixtures("stages")
+def test_raw_files_that_are_away_are_not_asked_for(tmp_path):
+    tasks = chain(tmp_path, ["x", "y"])
+    run_tasks(tasks)
+    (tmp_path / "0.in").unlink()
+    assert dry_run(tasks) == {}
+
+
+def only(tasks, *stages):
+    return [dataclasses.replace(t, asked=t.stage in stages) for t in tasks]
+
+
+@pytest.mark.usefixtures("stages")
+def test_a_stage_out_of_order_says_what_to_run_first(tmp_path):
+    tasks = only(chain(tmp_path, ["x", "y"]), "stage3")
+    ended = run_tasks(tasks)
+    assert outcomes(ended) == {"stage3:all": "blocked"}
+    assert "first run webbmosaic stage2" in ended[0].record.sentence
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.usefixtures("stages")
+def test_a_later_stage_alone_leaves_out_what_has_failed_since(tmp_path):
+    tasks = chain(tmp_path, ["x", "y"])
+    run_tasks(tasks)
+    (tmp_path / "0.in").write_text("broken")
+    run_tasks(only(tasks, "stage1"))
+    (ended,) = run_tasks(only(tasks, "stage3"))
+    assert ended.ran
+    assert (tmp_path / "all.stage3").read_text() == "y"
+
+
+@pytest.mark.usefixtures("stages")
+def test_a_later_stage_alone_says_what_is_not_current(tmp_path):
+    tasks = chain(tmp_path, ["x", "y"])
+    run_tasks(only(tasks, "stage1", "stage2"))
+    (tmp_path / "0.in").write_text("new")
+    (ended,) = run_tasks(only(tasks, "stage3"))
+    assert ended.record.outcome == "done"
+    assert "taken as they are" in ended.record.notes[0]
+
+
+@pytest.mark.usefixtures("stages")
+def test_a_mosaic_is_not_replaced_by_one_of_fewer_exposures(tmp_path):
+    tasks = chain(tmp_path, ["x", "y"])
+    run_tasks(tasks)
+    for path in ("0.stage1", "0.stage2"):
+        (tmp_path / path).unlink()
+    (tmp_path / "1.in").write_text("new")
+    one = [
+        dataclasses.replace(t, asked=t.owner != "0") for t in tasks
+    ]  # as for one dataset by name
+    ended = run_tasks(one)
+    assert outcomes(ended)["stage3:all"] == "blocked"
+    assert "was made of 2 exposures, and 1 of them" in ended[-1].record.sentence
+    assert (tmp_path / "all.stage3").read_text() == "x+y"
+
+
+@pytest.mark.usefixtures("stages")
+def test_a_record_that_cannot_be_written_fails_its_task_only(tmp_path):
+    tasks = chain(tmp_path, ["x", "y"])
+    state = tmp_path / "closed"
+    state.write_text("a file where a folder is needed")
+    tasks[0] = dataclasses.replace(tasks[0], record=state / "0.stage1.json")
+    found = outcomes(run_tasks(tasks))
+    assert found["stage1:0"] == "failed"
+    assert found["stage1:1"] == found["stage2:1"] == "done"

@@ -1,6 +1,7 @@
 """Steps on models in memory: what they change, and what they leave alone."""
 
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -241,10 +242,11 @@ def test_what_decides_the_product_is_listed(work):
     write_regions(mask, [SQUARE], [])
     dataset = Dataset.parse(NAME)
     given = settings(work)
-    assert extra_inputs(given, dataset, "F200W") == (mask, template)
-    assert extra_inputs(given, dataset, "F090W") == (mask,)
+    both = {"masks": (mask,), "wisps": (template,)}
+    assert extra_inputs(given, dataset, "F200W") == both
+    assert extra_inputs(given, dataset, "F090W") == {"masks": (mask,), "wisps": ()}
     off = settings(work, wisps={"enabled": False}, masks={"enabled": False})
-    assert extra_inputs(off, dataset, "F200W") == ()
+    assert extra_inputs(off, dataset, "F200W") == {"masks": (), "wisps": ()}
 
 
 def test_the_users_folders_win(work, monkeypatch):
@@ -268,7 +270,7 @@ class Ramp:
 
 
 def test_snowballs_of_the_ramp_are_masked_in_the_rate():
-    hook, found = watch_ramp(Settings())
+    hook, found = watch_ramp(Settings(), Path("ramp.fits"))
     assert hook == "webbmosaic.stages.artefacts.note_ramp"
     note_ramp(Ramp())
     assert len(found) == 1

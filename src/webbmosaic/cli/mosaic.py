@@ -23,6 +23,12 @@ from webbmosaic.cli.options import (
 
 __all__ = ["mosaic"]
 
+_KEYS = {
+    "pixel_scale": ("resample", "pixel_scale"),
+    "abs_refcat": ("alignment", "abs_refcat"),
+    "on_misaligned": ("alignment", "on_misaligned"),
+}
+
 
 @click.command(
     epilog="Example: webbmosaic mosaic */calibrated2_cals/*_cal.fits -o deep_i2d.fits"
@@ -60,7 +66,8 @@ def mosaic(names: tuple[str, ...], output: Path, **given: Any) -> None:
     @LIST, a text file with one on each line; all of them become one mosaic. Skies that
     were not subtracted yet are levelled, not removed.
     """
-    from webbmosaic.cli.progress import run_and_show
+    from webbmosaic.cli.progress import run_one
+    from webbmosaic.cli.work import check_settings
     from webbmosaic.files.headers import read_header
     from webbmosaic.run.folder import mosaic_task
 
@@ -77,10 +84,9 @@ def mosaic(names: tuple[str, ...], output: Path, **given: Any) -> None:
     if settings.alignment.abs_refcat.lower() == "gaia":
         headers = [read_header(path) for path in files]
         settings = with_gaia(settings, headers, home / "catalogues")
+    check_settings(settings)
     task = mosaic_task(files, output, settings, extra_types=given["types"])
-    good = run_and_show(
-        [task], processes=1, redo=given["redo"], dry_run=given["dry_run"]
-    )
+    good = run_one(task, redo=given["redo"], dry_run=given["dry_run"])
     if good and not given["dry_run"]:
         click.echo(task.outputs[0])
     sys.exit(0 if good else 1)

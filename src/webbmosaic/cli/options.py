@@ -98,8 +98,22 @@ def all_of(*options: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
 
 #: ``settings_file, assignments``
 settings_options = all_of(_settings_file, _assignments)
-#: ``work, processes, redo, dry_run``
-job_options = all_of(work_dir, _processes, _redo, dry_run)
+_memory = click.option(
+    "--memory",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GB",
+    help="Memory that all tasks may use together.  [default: 90 % of the machine's]",
+)
+
+_time_limit = click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MINUTES",
+    help="Stop a task that takes longer.  [default: 20 times what is expected]",
+)
+
+#: ``work, processes, memory, time_limit, redo, dry_run``
+job_options = all_of(work_dir, _processes, _memory, _time_limit, _redo, dry_run)
 
 
 def meant(given: dict[str, Any], keys: dict[str, tuple[str, str]]) -> Overrides:
@@ -121,7 +135,7 @@ def meant(given: dict[str, Any], keys: dict[str, tuple[str, str]]) -> Overrides:
     overrides: Overrides = {}
     for option, (section, key) in keys.items():
         value = given.get(option)
-        if value:
+        if value is not None and value is not False and value != ():
             value = str(value.resolve()) if isinstance(value, Path) else value
             overrides.setdefault(section, {})[key] = value
     return overrides

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -13,19 +11,17 @@ import click
 from webbmosaic.cli.alignment_options import (
     ALIGNMENT_KEYS,
     alignment_options,
-    with_gaia,
 )
 from webbmosaic.cli.cleaning import cleaning_options, cleaning_overrides
 from webbmosaic.cli.options import (
     Overrides,
     all_of,
-    expanded,
     job_options,
     meant,
     merged,
-    read_all_settings,
     settings_options,
 )
+from webbmosaic.errors import UsageError
 
 __all__ = ["run", "stage1", "stage2", "stage3"]
 
@@ -47,7 +43,7 @@ def _skip(command: _Command) -> _Command:
         "--skip",
         multiple=True,
         metavar="STEP",
-        help="Leave out a cleaning step, such as flat or stripes; repeatable.",
+        help="Leave out a step, such as flat or stripes; repeatable.",
     )(command)
 
 
@@ -121,17 +117,26 @@ def _mosaic_overrides(given: dict[str, Any]) -> Overrides:
     return overrides
 
 
-def _stage1_overrides(given: dict[str, Any]) -> Overrides:
-    overrides = merged(cleaning_overrides(given), _skipped(given.get("skip", ())))
+def _stage1_overrides(given: dict[str, Any], *stages: str) -> Overrides:
+    skipped = _skipped(given.get("skip", ()), ("stage1", *stages))
+    overrides = merged(cleaning_overrides(given), skipped)
     if given.get("maximum_cores"):
         cores = {"maximum_cores": given["maximum_cores"]}
         overrides = merged(overrides, {"detector1": cores})
     return overrides
 
 
-def _skipped(steps: tuple[str, ...]) -> Overrides:
-    # The step is named after what it removes, its settings after what they hold.
-    return {{"claws": "masks"}.get(step, step): {"enabled": False} for step in steps}
+def _skipped(steps: tuple[str, ...], stages: tuple[str, ...]) -> Overrides:
+    """Switch steps off; the step is named after what it removes."""
+    from webbmosaic.run.sections import SKIPPABLE
+
+    sections = {k: v for stage in stages for k, v in SKIPPABLE[stage].items()}
+    for step in steps:
+        if step not in sections:
+            known = ", ".join(sections)
+            msg = f"--skip {step}: no step of this command; those are {known}"
+            raise UsageError(msg)
+    return {sections[step]: {"enabled": False} for step in steps}
 
 
 def _stage2_overrides(given: dict[str, Any]) -> Overrides:
@@ -215,7 +220,9 @@ def stage3(**given: Any) -> None:
 def run(**given: Any) -> None:
     """All stages in order, for all that is in the folder."""
     overrides = merged(
-        _stage1_overrides(given), _stage2_overrides(given), _mosaic_overrides(given)
+        _stage1_overrides(given, "stage2", "stage3"),
+        _stage2_overrides(given),
+        _mosaic_overrides(given),
     )
     _reduce(("stage1", "stage2", "stage3"), given, overrides)
 
@@ -223,57 +230,28 @@ def run(**given: Any) -> None:
 def _reduce(
     stages: tuple[str, ...], given: dict[str, Any], overrides: Overrides
 ) -> None:
-    from webbmosaic.archives.references import job_environment, pinned_context
     from webbmosaic.cli.progress import run_and_show
-    from webbmosaic.datasets import Wanted, Workspace
-    from webbmosaic.files.masks import misnamed
-    from webbmosaic.run.folder import (
-        find_exposures,
-        folder_tasks,
-        link_legacy_names,
-        write_tables,
-    )
-    from webbmosaic.run.plan import why_excluded
-    from webbmosaic.stages.artefacts import extra_inputs, with_folders
+    from webbmosaic.cli.work import prepare_work
+    from webbmosaic.run.local import Limits
+    from webbmosaic.run.tables import link_legacy_names, write_tables
 
-    settings = read_all_settings(
-        given["work"], given["settings_file"], given["assignments"], overrides
-    )
-    settings = with_folders(settings, given["work"].resolve())
-    names = expanded(given["datasets"])
-    output = given.get("output_dir")
-    workspace = Workspace(given["work"], *([output] if output else []))
-    if "stage3" in stages:
-        found = find_exposures(workspace, names, first=stages[0])
-        headers = [exposure.header for exposure in found]
-        settings = with_gaia(settings, headers, workspace.catalogues)
-        for exposure in found:
-            why = why_excluded(exposure, settings.grouping)
-            if why is not None:
-                click.echo(f"{exposure.dataset}: in no mosaic: {why}", err=True)
-    for path in misnamed(Path(settings.masks.mask_dir)) if "stage1" in stages else ():
-        click.echo(f"{path}: its name says no exposure or visit; left out", err=True)
-    context = pinned_context(workspace)
-    # From here on nobody asks a CRDS server: what is missing is said, not fetched.
-    os.environ.update(job_environment(context))
-    chosen = ("programs", "observations", "visits", "instruments", "filters")
-    tasks = folder_tasks(
-        workspace,
-        names,
-        settings,
-        stages=stages,
-        context=context,
-        wanted=Wanted(**{name: given[name] for name in chosen}),
-        extra_inputs=extra_inputs,
-    )
+    work = prepare_work(stages, given, overrides)
+    for sentence in work.notes:
+        click.echo(sentence, err=True)
     good = run_and_show(
-        tasks,
-        processes=given["processes"],
+        work.tasks,
+        work.workspace,
+        limits=Limits(
+            processes=given["processes"],
+            memory_mb=1000 * (given["memory"] or 0),
+            time_limit=60 * (given["time_limit"] or 0),
+        ),
         redo=given["redo"],
         dry_run=given["dry_run"],
+        check=work.check,
     )
     if "stage3" in stages and not given["dry_run"]:
-        write_tables(workspace, tasks)
+        write_tables(work.workspace)
         if given["legacy_links"]:
-            link_legacy_names(workspace, tasks)
+            link_legacy_names(work.workspace, work.tasks)
     sys.exit(0 if good else 1)

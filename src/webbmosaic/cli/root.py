@@ -8,6 +8,7 @@ import sys
 import click
 
 from webbmosaic import __version__
+from webbmosaic.cli.output import print_problem, steady_output
 from webbmosaic.errors import UsageError, WebbmosaicError
 
 __all__ = ["main", "webbmosaic"]
@@ -38,7 +39,9 @@ _COMMANDS = {
         "report": "report:report",
         "quicklook": "report:quicklook",
     },
-    "Settings": {"settings": "settings:settings"},
+    "Keep": {
+        "settings": "settings:settings",
+    },
 }
 _HELP = {
     "query": "List the exposures MAST holds for a program, field or name.",
@@ -52,11 +55,17 @@ _HELP = {
     "stage2": "Count rates to calibrated images (rate to cal).",
     "stage3": "Calibrated images to mosaics (cal to i2d).",
     "run": "All stages in order, for all that is in the folder.",
+    "plan": "The list of tasks: what is current, what is to be done, and why.",
     "mosaic": "One mosaic of any calibrated images.",
     "step": "One cleaning step on one file.",
     "masks": "Propose, accept and transfer masks of claws and bad areas.",
     "wisp-template": "Make wisp templates from your own exposures.",
     "status": "What is done, what failed and why, what is left.",
+    "ledger": "Check every product against the record of how it was made.",
+    "retry": "Submit again what failed or was lost.",
+    "cancel": "Cancel the jobs of a work folder.",
+    "task": "Run one task of a plan; what job scripts call.",
+    "clean": "Remove intermediate and superseded files.",
     "report": "One HTML page to judge the reduction by.",
     "quicklook": "A PNG of each image.",
     "settings": "Show, check or write the settings.",
@@ -119,13 +128,46 @@ def main(arguments: list[str] | None = None) -> None:
     Notes
     -----
     Exit status 0: all good; 1: some exposure or file failed; 2: the command was not
-    understood.
+    understood; 130: stopped by Ctrl-C.
     """
+    with steady_output() as output:
+        status = _status_of(arguments)
+        output.flush()
+    if output.problem:
+        print_problem(output.problem)
+        status = status or 1
+    sys.exit(status)
+
+
+def _status_of(arguments: list[str] | None) -> int:
+    """Run a command and give its exit status; every error ends in a sentence."""
     try:
-        webbmosaic.main(args=arguments, prog_name="webbmosaic", standalone_mode=True)
+        # Not standalone: click would take any broken pipe for a closed terminal.
+        done = webbmosaic.main(
+            args=arguments, prog_name="webbmosaic", standalone_mode=False
+        )
+        return done if isinstance(done, int) else 0
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        return 130
+    except SystemExit as ended:
+        return (
+            ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        )
     except UsageError as error:
         click.echo(f"Error: {error}", err=True)
-        sys.exit(2)
+        return 2
     except WebbmosaicError as error:
         click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+        return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        why = error.strerror or type(error).__name__
+        click.echo(f"Error: {error.filename}: {why}", err=True)
+        return 1

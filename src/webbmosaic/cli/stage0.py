@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,21 +149,16 @@ def _lock(workspace: Workspace, context: str, *, offline: bool) -> tuple[str, bo
 
 
 def _plan(workspace: Workspace, context: str) -> None:
-    """Say what there is to do now."""
-    from webbmosaic.cli.options import read_all_settings
-    from webbmosaic.run.folder import folder_tasks
-    from webbmosaic.run.tasks import reason_to_run
+    """Say what there is to do now, as ``run --dry-run`` would."""
+    from webbmosaic.cli.progress import show_outlook
+    from webbmosaic.cli.work import DEFAULTS, prepare_work
+    from webbmosaic.run.judge import Judge, outlook
 
-    tasks = folder_tasks(
-        workspace,
-        (),
-        read_all_settings(workspace.root, None, ()),
-        stages=("stage1", "stage2", "stage3"),
-        context=context or os.environ.get("CRDS_CONTEXT", ""),
-    )
-    for stage, count in sorted(Counter(task.stage for task in tasks).items()):
-        left = sum(t.stage == stage and reason_to_run(t) is not None for t in tasks)
-        click.echo(f"{stage}: {left} of {count} tasks to run")
-    largest = max(task.memory_mb for task in tasks) / 1000
+    context = context or os.environ.get("CRDS_CONTEXT", "")
+    given = {**DEFAULTS, "work": workspace.root}
+    work = prepare_work(("stage1", "stage2", "stage3"), given, {}, context=context)
+    verdicts = outlook(Judge(work.tasks, workspace.root), work.tasks)
+    show_outlook(verdicts)
+    largest = max(task.memory_mb for task in work.tasks) / 1000
     click.echo(f"the largest needs about {largest:.1f} GB of memory")
     click.echo(f"Next: webbmosaic run -C {workspace.root}")

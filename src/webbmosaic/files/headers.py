@@ -11,10 +11,11 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
 
-from webbmosaic.datasets import IMAGING_EXPOSURES
+from webbmosaic.datasets import IMAGING_EXPOSURES, find_dataset_name
 from webbmosaic.errors import InputError
 
 __all__ = [
@@ -35,6 +36,18 @@ NEEDED_KEYWORDS = (
     *("SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2", "FASTAXIS", "SLOWAXIS"),
     *("V2_REF", "V3_REF", "VPARITY", "V3I_YANG", "RA_REF", "DEC_REF", "ROLL_REF"),
 )
+
+#: What an exposure can have at all: pointing in degrees, times in s, and counts.
+_POSSIBLE = {
+    "RA_REF": (-360.0, 360.0),
+    "DEC_REF": (-90.0, 90.0),
+    "ROLL_REF": (-360.0, 360.0),
+    "NGROUPS": (1, 100_000),
+    "NFRAMES": (1, 10_000),
+    "TGROUP": (1e-6, 1e6),
+    "TFRAME": (1e-6, 1e6),
+    "EFFEXPTM": (1e-6, 1e7),
+}
 
 _BLOCK = 2880
 _CARD = 80
@@ -79,6 +92,9 @@ def read_header(path: Path, *, needed: Sequence[str] = NEEDED_KEYWORDS) -> Heade
             raise InputError(msg)
     header = {**named["SCI"], **primary}
     _check_keywords(header, path, needed)
+    if header.get("EXP_TYPE") in IMAGING_EXPOSURES:
+        _check_values(header, path)
+        _check_ramp(header, named, path)
     return header
 
 
@@ -175,9 +191,60 @@ def _check_keywords(header: Header, path: Path, needed: Sequence[str]) -> None:
         raise InputError(msg)
 
 
+def _check_values(header: Header, path: Path) -> None:
+    """Refuse values that no exposure can have, before they become a result."""
+    for keyword, (low, high) in _POSSIBLE.items():
+        if keyword not in header:
+            continue
+        value = header[keyword]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            _impossible(path, keyword, value, "is no number")
+        elif not low <= value <= high:  # also NaN
+            _impossible(path, keyword, value, f"should be between {low:g} and {high:g}")
+    for keyword, form in (("DATE-OBS", "%Y-%m-%d"), ("TIME-OBS", "%H:%M:%S")):
+        text = str(header.get(keyword, "")).partition(".")[0]
+        try:
+            datetime.strptime(text, form)
+        except ValueError:
+            if keyword in header:
+                _impossible(path, keyword, header[keyword], "is no date or time")
+    dataset = find_dataset_name(path.name)
+    instrument = header.get("INSTRUME")
+    if dataset is not None and instrument not in (None, dataset.instrument):
+        said = f"is not that of {dataset.detector} in the name of the file"
+        _impossible(path, "INSTRUME", instrument, said)
+
+
+def _check_ramp(header: Header, named: dict[str, Header], path: Path) -> None:
+    """Compare what a raw file says of its ramps with the data in it."""
+    data = named["SCI"]
+    if not path.name.endswith("_uncal.fits"):
+        return
+    if "ERR" in named:  # raw ramps have no errors yet
+        msg = f"{path}: holds a product of the pipeline, not raw ramps"
+        raise InputError(msg)
+    if data.get("NAXIS") != 4:
+        return
+    names = ("SUBSIZE1", "SUBSIZE2", "NGROUPS")
+    for axis, keyword in enumerate(names, 1):
+        said, real = header.get(keyword), data.get(f"NAXIS{axis}")
+        if said is not None and said != real:
+            _impossible(path, keyword, said, f"contradicts the data, which have {real}")
+
+
+def _impossible(path: Path, keyword: str, value: object, why: str) -> None:
+    msg = f"{path}: {keyword} = {value} {why}. Try: download it again, or leave it out"
+    raise InputError(msg)
+
+
 def _read_units(path: Path) -> list[Header]:
     """Read the header of every unit (HDU), checking that the file holds all of them."""
     try:
+        if path.exists() and not (
+            path.is_file() or path.is_dir()
+        ):  # a FIFO would be waited for
+            msg = f"{path}: is no regular file"
+            raise InputError(msg)
         with path.open("rb", buffering=0) as stream:
             size = os.fstat(stream.fileno()).st_size
             return list(_walk(stream.fileno(), size, path))
@@ -221,6 +288,9 @@ def _header_text(file: int, offset: int, size: int, path: Path) -> bytes:
 
 
 def _check_start(text: bytes, offset: int, path: Path) -> None:
+    if offset == 0 and text.startswith(b"\x1f\x8b"):
+        msg = f"{path}: is compressed (gzip). Try: gunzip it, then prepare again"
+        raise InputError(msg)
     if offset == 0 and not text.startswith(b"SIMPLE  ="):
         msg = f"{path}: is not a FITS file, it starts with {text[:16]!r}. {_AGAIN}"
         raise InputError(msg)

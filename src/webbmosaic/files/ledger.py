@@ -1,42 +1,53 @@
 """The ledger: one record beside each product of what was done, with what, and how.
 
 A record is one JSON file, written after its product. A product is *current* when it is
-there with the recorded hash and nothing that it was made from has changed.
+there with the recorded hash and nothing that reaches its pixels has changed. A failure
+never erases the record of a product that still stands: it is kept beside it, in
+``state/failed``.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from webbmosaic.files.products import sha256, write_text
+import msgspec
+
+from webbmosaic.errors import StorageError
+from webbmosaic.files.products import update_text, write_text
 
 __all__ = [
     "DONE",
     "ENDINGS",
+    "GOOD",
     "FileMark",
     "Record",
     "Result",
-    "mark",
+    "failure_beside",
+    "forget_failure",
+    "keep",
+    "last_record",
+    "note_times",
     "read_record",
     "versions",
-    "why_stale",
     "write_record",
 ]
 
 DONE = "done"
-#: Every way a task ends. Skipped and unusable need no human.
-ENDINGS = (DONE, "skipped", "unusable", "failed", "blocked")
+#: Endings that stay true until something changes. Skipped and unusable need no human.
+GOOD = (DONE, "skipped", "unusable")
+#: Every way a task ends.
+ENDINGS = (*GOOD, "failed", "blocked")
 
 #: Packages whose version can change a product.
-_PACKAGES = ("webbmosaic", "jwst", "stcal", "stdatamodels", "drizzle", "tweakwcs")
+_PACKAGES = (
+    *("webbmosaic", "jwst", "stcal", "stdatamodels", "stpipe", "drizzle", "tweakwcs"),
+    *("gwcs", "numpy", "scipy", "astropy", "photutils"),
+)
 
 
 @dataclass(frozen=True)
@@ -47,11 +58,13 @@ class FileMark:
     Attributes
     ----------
     path : str
-        Absolute.
+        Relative to the work folder, or for a reference to the CRDS cache, where it is
+        in there; else absolute.
     size : int
         In bytes.
-    mtime_ns : int
-        Time of the last change; equal size and time stand for equal content.
+    mtime_ns, ctime_ns : int
+        Times of the last change of content and of status. While size and both times are
+        the same, the content is not looked at again.
     sha256 : str
     """
 
@@ -59,25 +72,7 @@ class FileMark:
     size: int
     mtime_ns: int
     sha256: str
-
-    def why_changed(self) -> str | None:
-        """Say how the file differs from the mark, or `None` where it does not."""
-        try:
-            now = Path(self.path).stat()
-        except FileNotFoundError:
-            return f"{Path(self.path).name} is gone"
-        if (now.st_size, now.st_mtime_ns) == (self.size, self.mtime_ns):
-            return None
-        if now.st_size == self.size and sha256(Path(self.path)) == self.sha256:
-            return None
-        return f"{Path(self.path).name} has changed"
-
-
-def mark(path: Path) -> FileMark:
-    """Identify the content of a file as it is now."""
-    real = path.resolve()
-    now = real.stat()
-    return FileMark(str(real), now.st_size, now.st_mtime_ns, sha256(real))
+    ctime_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,8 +115,12 @@ class Record:
     sentence : str
         Why, unless it is done.
     inputs, outputs : list of FileMark
+    files : list of FileMark
+        Further files whose content decides: masks, templates, catalogues.
     settings : dict
-        ``{section: {key: value}}`` of every section that matters to this stage.
+        ``{section: {key: value}}`` of what reaches the pixels.
+    overrides : dict
+        ``section.key`` -> value, of settings from the command line.
     versions : dict
         Package -> version.
     context : str
@@ -135,8 +134,16 @@ class Record:
         ISO 8601, UTC.
     seconds, cpu_seconds : float
     peak_memory_mb : float
+    predicted_mb : float
+        What was expected.
+    over_memory : bool
+        Whether it was stopped for want of memory.
+    cleaned : bool
+        Whether the outputs were removed knowingly; they are made again when needed.
     log : str
     host : str
+    job : str
+        Of the scheduler, where there was one.
     """
 
     stage: str
@@ -145,7 +152,9 @@ class Record:
     sentence: str = ""
     inputs: list[FileMark] = field(default_factory=list)
     outputs: list[FileMark] = field(default_factory=list)
+    files: list[FileMark] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    overrides: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     context: str = ""
     references: dict[str, FileMark] = field(default_factory=dict)
@@ -156,30 +165,41 @@ class Record:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_memory_mb: float = 0.0
+    predicted_mb: float = 0.0
+    over_memory: bool = False
+    cleaned: bool = False
     log: str = ""
     host: str = ""
+    job: str = ""
 
 
+@cache
 def versions() -> dict[str, str]:
     """Give the version of every package that can change a product, and our sources'."""
     found = {name: metadata.version(name) for name in _PACKAGES}
     return found | {"webbmosaic sources": _sources()}
 
 
-@cache
 def _sources() -> str:
     """Identify the code that decides on pixels: a checkout changes, its version not."""
     package = Path(__file__).parents[1]
     content = hashlib.sha256()
     for folder in ("science", "stages"):
-        for path in sorted((package / folder).glob("*.py")):
+        for path in sorted((package / folder).rglob("*.py")):
             content.update(path.read_bytes())
     return content.hexdigest()[:12]
 
 
 def write_record(path: Path, record: Record) -> None:
     """Write a record atomically."""
-    write_text(path, json.dumps(dataclasses.asdict(record), indent=1) + "\n")
+    write_text(path, _as_json(record))
+
+
+def _as_json(record: Record) -> str:
+    return msgspec.json.format(msgspec.json.encode(record), indent=1).decode() + "\n"
+
+
+_decode = msgspec.json.Decoder(Record).decode
 
 
 def read_record(path: Path) -> Record | None:
@@ -195,67 +215,84 @@ def read_record(path: Path) -> Record | None:
     record : Record or None
         `None` where there is no record, or none that can be understood: the work is
         then done again.
+
+    Raises
+    ------
+    StorageError
+        If there is one and it may not be read.
     """
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        for name in ("inputs", "outputs"):
-            fields[name] = [FileMark(**m) for m in fields[name]]
-        fields["references"] = {
-            k: FileMark(**m) for k, m in fields["references"].items()
-        }
-        return Record(**fields)
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        # Plain os calls: a programme has tens of thousands of records.
+        with open(path, "rb", buffering=0) as stream:  # noqa: PTH123
+            return _decode(stream.readall())
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
         return None
+    except OSError as error:
+        why = error.strerror
+        msg = f"{path}: cannot be read ({why}). Try: chmod u+rw {path}, or remove it"
+        raise StorageError(msg) from error
 
 
-def why_stale(
-    record: Record | None,
-    inputs: Iterable[Path],
-    settings: Mapping[str, Any],
-    *,
-    context: str,
-) -> str | None:
+def failure_beside(path: Path) -> Path:
+    """Name the record of a failure that came after the success recorded in ``path``."""
+    return path.parent / "failed" / path.name
+
+
+def last_record(path: Path) -> Record | None:
     """
-    Say why a task must be run, or `None` where its product is current.
+    Read how a task ended last, be it a success or a failure after one.
 
     Parameters
     ----------
-    record : Record or None
-        Of the last time.
-    inputs : iterable of `~pathlib.Path`
-        What the task would read now.
-    settings : mapping
-        ``{section: {key: value}}`` as they are now.
-    context : str
-        The CRDS context as it is now; empty where the stage uses none.
+    path : `~pathlib.Path`
+        Of its record.
 
     Returns
     -------
-    reason : str or None
+    record : Record or None
     """
-    if record is None:
-        return "not done yet"
-    if record.outcome in ("failed", "blocked"):
-        return f"{record.outcome} last time"
-    paths = [str(p.resolve()) for p in inputs]
-    if sorted(paths) != sorted(m.path for m in record.inputs):
-        return "other inputs than last time"
-    if record.settings != dict(settings):
-        return f"settings changed ({_first_difference(record.settings, settings)})"
-    if record.versions != versions():
-        return f"versions changed ({_first_difference(record.versions, versions())})"
-    if context and record.context and record.context != context:
-        return f"CRDS context changed from {record.context} to {context}"
-    marks = (*record.inputs, *record.references.values(), *record.outputs)
-    return next((why for m in marks if (why := m.why_changed())), None)
+    return read_record(failure_beside(path)) or read_record(path)
 
 
-def _first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    for key in sorted({*old, *new}):
-        before, after = old.get(key), new.get(key)
-        if before == after:
-            continue
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            return f"{key}.{_first_difference(before, after)}"
-        return f"{key}: {before} to {after}"
-    return "order"
+def keep(path: Path, record: Record) -> None:
+    """
+    Record how a task ended, and never a failure in place of a success.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        Of its record.
+    record : Record
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    """
+    beside = failure_beside(path)
+    if record.outcome in GOOD:
+        write_record(path, record)
+        forget_failure(path)
+        return
+    before = read_record(path)
+    stands = before is not None and before.outcome in GOOD
+    write_record(beside if stands else path, record)
+
+
+def forget_failure(path: Path) -> None:
+    """Remove the record of a failure that is over, where there is one."""
+    beside = failure_beside(path)
+    try:
+        beside.unlink(missing_ok=True)
+        if beside.parent.is_dir() and not any(beside.parent.iterdir()):
+            beside.parent.rmdir()
+    except OSError:
+        return  # of a folder that only others may write to; status tells it as it is
+
+
+def note_times(path: Path, record: Record) -> None:
+    """Write a record again with new times of its files, if that may be done."""
+    try:
+        update_text(path, _as_json(record))
+    except StorageError:
+        return  # it costs time at the next run, and nothing else

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,9 @@ from webbmosaic.settings import Settings
 __all__ = ["Exposure", "ExtraInputs", "Header"]
 
 Header: TypeAlias = Mapping[str, str | int | float | bool]
-ExtraInputs: TypeAlias = Callable[[Settings, Dataset, str], tuple[Path, ...]]
+ExtraInputs: TypeAlias = Callable[
+    [Settings, Dataset, str], Mapping[str, tuple[Path, ...]]
+]
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,14 @@ class Exposure:
         Primary and SCI keywords; empty where the file cannot be read.
     cal : `~pathlib.Path`, optional
         A calibrated image that stands elsewhere than in the work folder.
+    asked : bool, optional
+        Whether the user's selection has it.
     """
 
     dataset: Dataset
     header: Header
     cal: Path | None = None
+    asked: bool = True
 
     @property
     def filter_name(self) -> str:
@@ -43,16 +49,22 @@ class Exposure:
     @property
     def pixels(self) -> float:
         """Pixels of one frame."""
-        sizes = (float(self.header.get(f"SUBSIZE{axis}", 2048)) for axis in (1, 2))
-        return next(sizes) * next(sizes)
+        return self.number("SUBSIZE1", 2048) * self.number("SUBSIZE2", 2048)
 
-    def settings(self, settings: Settings) -> Settings:
-        """Narrow settings to this exposure."""
-        return settings.for_exposure(
-            instrument=self.dataset.instrument,
-            filter_name=self.filter_name,
-            detector=self.dataset.detector,
-        )
+    @property
+    def narrow(self) -> dict[str, str]:
+        """By what settings are narrowed to this exposure."""
+        return {
+            "instrument": self.dataset.instrument,
+            "filter_name": self.filter_name,
+            "detector": self.dataset.detector,
+        }
+
+    def number(self, keyword: str, default: float) -> float:
+        """Give a number of the header; the default where it is none."""
+        value = self.header.get(keyword, default)
+        known = isinstance(value, int | float) and math.isfinite(value)
+        return float(value) if known else default
 
     @property
     def frame(self) -> str:

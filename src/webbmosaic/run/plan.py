@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from webbmosaic.datasets import (
     IMAGING_EXPOSURES,
     Group,
     Workspace,
 )
+from webbmosaic.run.estimates import (
+    exposure_cost,
+    far_away,
+    machine_memory_mb,
+    mosaic_cost,
+)
 from webbmosaic.run.exposures import Exposure, ExtraInputs
 from webbmosaic.run.flags import add_flag_tasks
 from webbmosaic.run.tasks import Task
-from webbmosaic.settings import Alignment, Grouping, Settings
+from webbmosaic.settings import Grouping, Settings
+from webbmosaic.settings_used import files_read
 
 __all__ = [
     "Exposure",
     "group_exposures",
-    "is_exposure",
     "plan",
     "plan_mosaic",
     "why_excluded",
 ]
-
-#: Peak memory of calwebb_detector1 and calwebb_image2, in MB, on top of the packages:
-#: measured 2686 MB for 2048 x 2048 x 9 groups and 332 MB for small frames.
-_BASE_MB, _MB_PER_PIXEL_GROUP, _MB_PER_PIXEL = 350.0, 6.5e-5, 2.6e-4
 
 
 def group_exposures(
@@ -89,63 +93,59 @@ def _group_of(members: list[Exposure], wanted: Grouping) -> Group:
 
 def plan(
     workspace: Workspace,
-    exposures: Iterable[Exposure],
+    exposures: Sequence[Exposure],
     settings: Settings,
     *,
     stages: Iterable[str],
-    everyone: Iterable[Exposure] = (),
-    extra_inputs: ExtraInputs = lambda _settings, _dataset, _filter: (),
+    extra_inputs: ExtraInputs = lambda _settings, _dataset, _filter: {},
 ) -> list[Task]:
     """
-    List the tasks of some stages.
+    List the tasks of some stages, and those that these depend on.
 
     Parameters
     ----------
     workspace : Workspace
-    exposures : iterable of Exposure
+    exposures : sequence of Exposure
+        All of the work folder: persistence, bad pixels and mosaics look at all of a
+        detector or group, not only at those that are asked for.
     settings : Settings
         Not yet narrowed.
     stages : iterable of str
         Of ``stage1``, ``stage2`` and ``stage3``.
-    everyone : iterable of Exposure, optional
-        All exposures of the work folder: persistence and bad pixels are found in all
-        of a detector, not only in those that are asked for.
     extra_inputs : callable, optional
-        ``(settings, dataset, filter) -> paths`` of the masks and templates that decide
-        what stage 1 makes of an exposure.
+        ``(settings, dataset, filter) -> {section: paths}`` of the masks and templates
+        that decide what stage 1 makes of an exposure.
 
     Returns
     -------
     tasks : list of Task
-        What one needs comes before it.
+        What one needs comes before it. Only those that are asked for are to be run.
     """
-    exposures, stages = list(exposures), set(stages)
+    stages = set(stages)
+    narrowed = _narrower(settings)
     tasks: list[Task] = []
     for exposure in exposures:
-        tasks += _exposure_tasks(workspace, exposure, settings, stages)
-    if "stage1" in stages:
-        tasks = [_with_extra(t, exposures, extra_inputs) for t in tasks]
-    if "stage2" in stages:
-        others = {e.dataset: e for e in (*everyone, *exposures)}
-        tasks = add_flag_tasks(workspace, tasks, list(others.values()), settings)
+        if exposure.cal is None and (exposure.asked or stages != {"stage1"}):
+            here = narrowed(*exposure.narrow.values())
+            extra = extra_inputs(here, exposure.dataset, exposure.filter_name)
+            tasks += _exposure_tasks(workspace, exposure, here, extra, stages)
+    if stages & {"stage2", "stage3"}:
+        tasks = add_flag_tasks(workspace, tasks, exposures, settings, stages)
     if "stage3" in stages:
-        usable = [
-            e
-            for e in exposures
-            if _may_be_combined(e) and why_excluded(e, settings.grouping) is None
-        ]
-        for group, members in group_exposures(usable, settings.grouping).items():
-            cals = [m.cal or workspace.cal(m.dataset) for m in members]
-            task = plan_mosaic(cals, workspace.mosaic(group), members, settings)
-            tasks.append(
-                dataclasses.replace(
-                    task,
-                    record=workspace.record(group, "stage3"),
-                    log=workspace.log(group, "stage3"),
-                    takes=tuple(f"stage2:{m.dataset}" for m in members),
-                )
-            )
+        tasks += _mosaic_tasks(workspace, exposures, settings)
     return tasks
+
+
+def _narrower(settings: Settings) -> Any:
+    """Narrow settings once for each instrument, filter and detector."""
+
+    @cache
+    def narrowed(instrument: str, filter_name: str, detector: str) -> Settings:
+        return settings.for_exposure(
+            instrument=instrument, filter_name=filter_name, detector=detector
+        )
+
+    return narrowed
 
 
 def why_excluded(exposure: Exposure, wanted: Grouping) -> str | None:
@@ -169,64 +169,98 @@ def why_excluded(exposure: Exposure, wanted: Grouping) -> str | None:
     return None
 
 
-def _with_extra(
-    task: Task, exposures: list[Exposure], extra_inputs: ExtraInputs
-) -> Task:
-    if task.stage != "stage1":
-        return task
-    exposure = next(e for e in exposures if str(e.dataset) == task.owner)
-    extra = extra_inputs(task.settings, exposure.dataset, exposure.filter_name)
-    return dataclasses.replace(task, inputs=(*task.inputs, *extra))
-
-
 def _may_be_combined(exposure: Exposure) -> bool:
     kind = exposure.header.get("EXP_TYPE")
     return bool(exposure.filter_name) and kind in IMAGING_EXPOSURES
 
 
 def _exposure_tasks(
-    workspace: Workspace, exposure: Exposure, settings: Settings, stages: set[str]
+    workspace: Workspace,
+    exposure: Exposure,
+    settings: Settings,
+    extra: Mapping[str, tuple[Path, ...]],
+    stages: set[str],
 ) -> list[Task]:
-    dataset, narrowed = exposure.dataset, exposure.settings(settings)
+    dataset = exposure.dataset
     uncal, rate, cal = (
         getattr(workspace, name)(dataset) for name in ("uncal", "rate", "cal")
     )
-    groups = float(exposure.header.get("NGROUPS", 10))
-    ramp = groups * float(exposure.header.get("NINTS", 1))
-    memory = {
-        "stage1": _BASE_MB + exposure.pixels * ramp * _MB_PER_PIXEL_GROUP,
-        "stage2": _BASE_MB + exposure.pixels * _MB_PER_PIXEL,
-    }
     files = {"stage1": (uncal, rate), "stage2": (rate, cal)}
-    return [
-        Task(
+    costs = exposure_cost(exposure, settings)
+    tasks = []
+    for stage, (read, written) in files.items():
+        if stage == "stage2" and stages == {"stage1"}:
+            continue
+        idle = tuple(s for s, paths in extra.items() if not paths)
+        task = Task(
             stage=stage,
             owner=str(dataset),
+            root=workspace.root,
             inputs=(read,),
             outputs=(written,),
             record=workspace.record(dataset, stage),
             log=workspace.log(dataset, stage),
-            settings=narrowed,
+            settings=settings,
+            narrow=exposure.narrow,
+            idle=idle if stage == "stage1" else (),
             needs=(f"stage1:{dataset}",) if stage == "stage2" else (),
-            memory_mb=memory[stage],
+            asked=exposure.asked and stage in stages,
+            **costs[stage],  # type: ignore[arg-type]
         )
-        for stage, (read, written) in files.items()
-        if stage in stages
+        given = [p for paths in extra.values() for p in paths]
+        tasks.append(_reading(task, given if stage == "stage1" else []))
+    return tasks
+
+
+def _reading(task: Task, more: Sequence[Path] = ()) -> Task:
+    """Add the files that settings name."""
+    named = [Path(text) for text in files_read(task.settings, task.sections)]
+    files = dict.fromkeys([*more, *named])
+    return dataclasses.replace(task, files=tuple(files)) if files else task
+
+
+def _mosaic_tasks(
+    workspace: Workspace, exposures: Sequence[Exposure], settings: Settings
+) -> list[Task]:
+    """Group first, then keep the groups that have an exposure asked for."""
+    usable = [
+        e
+        for e in exposures
+        if _may_be_combined(e) and why_excluded(e, settings.grouping) is None
     ]
+    tasks = []
+    for group, members in group_exposures(usable, settings.grouping).items():
+        if not any(m.asked for m in members):
+            continue
+        task = plan_mosaic(
+            [m.cal or workspace.cal(m.dataset) for m in members],
+            workspace.mosaic(group),
+            members,
+            settings,
+        )
+        tasks.append(
+            dataclasses.replace(
+                task,
+                root=workspace.root,
+                record=workspace.record(group, "stage3"),
+                log=workspace.log(group, "stage3"),
+            )
+        )
+    return tasks
 
 
 def plan_mosaic(
-    cals: list[Path], i2d: Path, members: list[Exposure], settings: Settings
+    cals: Sequence[Path], i2d: Path, members: Sequence[Exposure], settings: Settings
 ) -> Task:
     """
     Make the task of one mosaic.
 
     Parameters
     ----------
-    cals : list of `~pathlib.Path`
+    cals : sequence of `~pathlib.Path`
     i2d : `~pathlib.Path`
         The mosaic to make; the record and log go beside it.
-    members : list of Exposure
+    members : sequence of Exposure
         The exposures of ``cals``.
     settings : Settings
         Not yet narrowed.
@@ -234,25 +268,45 @@ def plan_mosaic(
     Returns
     -------
     task : Task
+        Without the exposures whose pointing, far from all others, would make the mosaic
+        too large for this machine; its notes name them.
     """
     owner = i2d.name.removesuffix(".fits").removesuffix("_i2d")
-    pixels = sum(m.pixels for m in members)
-    narrowed = _shared_settings(members, settings)
-    return Task(
-        stage="stage3",
-        owner=owner,
-        inputs=(*cals, *_beside(cals, narrowed.alignment)),
-        outputs=(i2d,),
-        record=i2d.parent / "state" / "stage3.json",
-        log=i2d.parent / "logs" / "stage3.log",
-        settings=narrowed,
-        memory_mb=_BASE_MB + pixels * 8e-5,
+    narrow = _in_common(members)
+    shared = settings.for_exposure(**narrow)
+    limit = 0.9 * machine_memory_mb()
+    away = far_away(members, shared, limit)
+    size = mosaic_cost(members, shared)["memory_mb"] / 1000 if away else 0.0
+    kept = [(c, m) for c, m in zip(cals, members, strict=True) if m.dataset not in away]
+    cost = mosaic_cost([m for _, m in kept], shared)
+    return _reading(
+        Task(
+            stage="stage3",
+            owner=owner,
+            root=i2d.parent,
+            inputs=tuple(cal for cal, _ in kept),
+            outputs=(i2d,),
+            record=i2d.parent / "state" / f"{owner}.json",
+            log=i2d.parent / "logs" / f"{owner}.log",
+            settings=shared,
+            narrow=narrow,
+            takes=tuple(f"stage2:{m.dataset}" for _, m in kept if m.cal is None),
+            memory_mb=cost["memory_mb"],
+            seconds=cost["seconds"],
+            notes=tuple(
+                f"{dataset} is left out: it lies {distance:.1f} degrees from the"
+                f" others, and the mosaic would take {size:.1f} GB. Look at its RA_REF"
+                " and DEC_REF"
+                for dataset, distance in away.items()
+            ),
+        ),
+        _beside([cal for cal, _ in kept]),
     )
 
 
-def _beside(cals: list[Path], wanted: Alignment) -> list[Path]:
-    """List what alignment reads besides the exposures, where it is there."""
-    tables = [Path(path) for path in (wanted.abs_refcat, wanted.offsets) if path]
+def _beside(cals: Sequence[Path]) -> list[Path]:
+    """List what alignment reads beside the exposures, where it is there."""
+    tables = []
     for cal in cals:
         tables.append(cal.with_name(f"{cal.stem}_cat_for_tweakreg.csv"))
         stem = cal.stem.removesuffix("_cal")
@@ -260,15 +314,11 @@ def _beside(cals: list[Path], wanted: Alignment) -> list[Path]:
     return [path for path in tables if path.is_file()]
 
 
-def is_exposure(path: Path, settings: Settings) -> bool:
-    """Tell an exposure of a mosaic from the tables that alignment reads."""
-    return path.suffix == ".fits" and str(path) != settings.alignment.abs_refcat
-
-
-def _shared_settings(members: list[Exposure], settings: Settings) -> Settings:
-    """Narrow to what the members have in common."""
+def _in_common(members: Sequence[Exposure]) -> dict[str, str]:
+    """Say by what settings are narrowed to a group: what its members have in common."""
     filters = {m.filter_name for m in members}
-    return settings.for_exposure(
-        instrument=members[0].dataset.instrument,
-        filter_name=filters.pop() if len(filters) == 1 else "",
-    )
+    return {
+        "instrument": members[0].dataset.instrument,
+        "filter_name": filters.pop() if len(filters) == 1 else "",
+        "detector": "",
+    }

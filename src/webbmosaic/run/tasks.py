@@ -8,28 +8,43 @@ import importlib
 import os
 import resource
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from webbmosaic.errors import NothingToDo, UnusableDataError, WebbmosaicError
+from webbmosaic.errors import (
+    InputError,
+    NothingToDo,
+    UnusableDataError,
+    WebbmosaicError,
+)
 from webbmosaic.files import ledger
+from webbmosaic.files.current import Contents, Wanted
 from webbmosaic.files.ledger import FileMark, Record, Result
+from webbmosaic.files.products import storage_problem, sweep
 from webbmosaic.run.capture import capture
+from webbmosaic.run.sections import STAGE_SECTIONS
 from webbmosaic.settings import Settings
+from webbmosaic.settings_used import fingerprint
 
-__all__ = ["STAGE_SECTIONS", "Task", "execute", "failed_record", "reason_to_run"]
+__all__ = ["STAGE_ORDER", "Task", "execute", "failed_record"]
 
-#: The settings that decide what a stage makes.
-STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
-    "stage1": ("detector1", "flat", "masks", "snowballs", "wisps", "stripes"),
-    "persistence": ("persistence",),
-    "badpixels": ("badpixels",),
-    "stage2": ("sky",),
-    "stage3": (
-        *("members", "alignment", "skymatch", "outliers", "resample", "catalogue"),
-    ),
+#: Stages in the order in which they are run.
+STAGE_ORDER = ("stage1", "persistence", "badpixels", "stage2", "stage3")
+
+#: What makes the input of a stage.
+MAKES_INPUT = {
+    "stage1": "webbmosaic prepare SOURCE",
+    "persistence": "webbmosaic stage1",
+    "badpixels": "webbmosaic stage1",
+    "stage2": "webbmosaic stage1",
+    "stage3": "webbmosaic stage2",
 }
+
+#: Of the schedulers: what a job is called in there.
+_JOB = ("SLURM_JOB_ID", "PBS_JOBID")
 
 
 @dataclass(frozen=True)
@@ -43,11 +58,21 @@ class Task:
         Names the module below `webbmosaic.stages` whose ``run`` does it.
     owner : str
         The dataset or group.
+    root : `~pathlib.Path`
+        The work folder.
     inputs, outputs : tuple of `~pathlib.Path`
     record, log : `~pathlib.Path`
         Where the ledger's record and the log go.
+    files : tuple of `~pathlib.Path`
+        Masks, templates and catalogues whose content decides.
     settings : Settings
         Narrowed to this exposure or group.
+    narrow : mapping
+        By what: ``instrument``, ``filter_name``, ``detector``.
+    idle : tuple of str
+        Sections of settings whose step has nothing to do here.
+    overrides : mapping
+        ``section.key`` -> value, of what the command line changes.
     context : str
         The CRDS context that is pinned.
     needs : tuple of str
@@ -55,8 +80,14 @@ class Task:
     takes : tuple of str
         Keys of tasks whose products are inputs where they could be made, and left out
         where not.
-    memory_mb : float
-        Expected peak memory.
+    memory_mb, seconds : float
+        Expected peak memory and time.
+    cores : int
+        That it keeps busy.
+    asked : bool
+        `False` where it is looked at only because others depend on it.
+    notes : tuple of str
+        Sentences from planning, for the record.
     """
 
     stage: str
@@ -65,39 +96,46 @@ class Task:
     outputs: tuple[Path, ...]
     record: Path
     log: Path
+    root: Path = Path()
+    files: tuple[Path, ...] = ()
     settings: Settings = field(default_factory=Settings)
+    narrow: Mapping[str, str] = field(default_factory=dict)
+    idle: tuple[str, ...] = ()
+    overrides: Mapping[str, str] = field(default_factory=dict)
     context: str = ""
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     memory_mb: float = 1000.0
+    seconds: float = 60.0
+    cores: int = 1
+    asked: bool = True
+    notes: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Name the task."""
         return f"{self.stage}:{self.owner}"
 
     @property
+    def sections(self) -> dict[str, bool]:
+        """The sections of settings of this stage, and whether they matter here."""
+        return {name: name not in self.idle for name in STAGE_SECTIONS[self.stage]}
+
+    @property
     def settings_used(self) -> dict[str, Any]:
-        """The settings that decide the product."""
-        return self.settings.as_dict(*STAGE_SECTIONS[self.stage])
+        """The settings that reach the pixels of the product."""
+        return fingerprint(self.settings, self.sections)
 
-
-def reason_to_run(task: Task) -> str | None:
-    """
-    Say why a task must run, or `None` where its product is current.
-
-    Parameters
-    ----------
-    task : Task
-
-    Returns
-    -------
-    reason : str or None
-    """
-    record = ledger.read_record(task.record)
-    return ledger.why_stale(
-        record, task.inputs, task.settings_used, context=task.context
-    )
+    @property
+    def wanted(self) -> Wanted:
+        """What the product would be made with now."""
+        return Wanted(
+            inputs=self.inputs,
+            outputs=self.outputs,
+            files=self.files,
+            settings=self.settings_used,
+            context=self.context,
+        )
 
 
 def execute(task: Task) -> Record:
@@ -116,13 +154,14 @@ def execute(task: Task) -> Record:
     watch = _Watch()
     record = _blank(task)
     try:
-        inputs = [ledger.mark(p) for p in task.inputs]
-        record = dataclasses.replace(record, inputs=inputs)
-        _sweep(task.outputs)
+        contents = Contents(task.root)
+        record = _with_inputs(record, task, contents)
+        for folder in {path.parent for path in task.outputs}:
+            sweep(folder)
         with capture(task.log):
             module = importlib.import_module(f"webbmosaic.stages.{task.stage}")
             result = module.run(list(task.inputs), list(task.outputs), task.settings)
-        record = _finished(record, task, result)
+        record = _finished(record, task, result, contents)
     except KeyboardInterrupt:
         raise
     # This is the one place that catches everything: stcal's TweakregError, for
@@ -130,19 +169,39 @@ def execute(task: Task) -> Record:
     except BaseException as error:  # noqa: BLE001
         outcome, sentence = _explained(error, task)
         record = dataclasses.replace(record, outcome=outcome, sentence=sentence)
-    record = watch.note(record)
+    return _kept(task, watch.note(record))
+
+
+def _kept(task: Task, record: Record) -> Record:
+    """Write a record; where that cannot be, say so in it."""
     try:
-        ledger.write_record(task.record, record)
+        ledger.keep(task.record, record)
     except WebbmosaicError as error:
-        record = dataclasses.replace(record, outcome="failed", sentence=str(error))
+        said = record.sentence or str(error)
+        record = dataclasses.replace(record, outcome="failed", sentence=said)
     return record
 
 
-def failed_record(task: Task, outcome: str, sentence: str) -> Record:
-    """Record an ending that the task could not: its worker died, or it never ran."""
-    record = dataclasses.replace(_blank(task), outcome=outcome, sentence=sentence)
-    ledger.write_record(task.record, record)
-    return record
+def failed_record(task: Task, outcome: str, sentence: str, **measured: Any) -> Record:
+    """
+    Record an ending that the task could not: its worker died, or it never ran.
+
+    Parameters
+    ----------
+    task : Task
+    outcome, sentence : str
+    **measured
+        Further fields of the record.
+
+    Returns
+    -------
+    record : Record
+    """
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    record = dataclasses.replace(
+        _blank(task), outcome=outcome, sentence=sentence, finished=now, **measured
+    )
+    return _kept(task, record)
 
 
 def _blank(task: Task) -> Record:
@@ -151,27 +210,47 @@ def _blank(task: Task) -> Record:
         owner=task.owner,
         outcome="failed",
         settings=task.settings_used,
+        overrides=dict(task.overrides),
         versions=ledger.versions(),
         context=task.context,
-        log=str(task.log),
+        notes=list(task.notes),
+        log=Contents(task.root).name(task.log),
+        predicted_mb=round(task.memory_mb, 1),
         host=os.uname().nodename,
+        job=next((os.environ[name] for name in _JOB if name in os.environ), ""),
     )
 
 
-def _finished(record: Record, task: Task, result: Result) -> Record:
+def _with_inputs(record: Record, task: Task, contents: Contents) -> Record:
+    missing = [path for path in task.inputs if not path.exists()]
+    if missing:
+        link = " (its link leads nowhere)" if missing[0].is_symlink() else ""
+        try_this = f"{MAKES_INPUT[task.stage]} -C {task.root}"
+        msg = f"{task.owner}: {missing[0]} is not there{link}. Try: {try_this}"
+        raise InputError(msg)
+    return dataclasses.replace(
+        record,
+        inputs=[contents.mark(p) for p in task.inputs],
+        files=[contents.mark(p) for p in task.files],
+    )
+
+
+def _finished(record: Record, task: Task, result: Result, contents: Contents) -> Record:
     outputs = [*task.outputs, *result.outputs]
     return dataclasses.replace(
         record,
         outcome=ledger.DONE,
-        outputs=[ledger.mark(p) for p in outputs],
+        outputs=[contents.mark(p) for p in outputs],
         context=result.context or record.context,
-        references=_reference_marks(result.references),
+        references=_reference_marks(result.references, contents),
         numbers=result.numbers,
-        notes=list(result.notes),
+        notes=[*record.notes, *result.notes],
     )
 
 
-def _reference_marks(references: dict[str, str]) -> dict[str, FileMark]:
+def _reference_marks(
+    references: dict[str, str], contents: Contents
+) -> dict[str, FileMark]:
     """Mark the references where the cache keeps them."""
     if not references:
         return {}
@@ -181,15 +260,8 @@ def _reference_marks(references: dict[str, str]) -> dict[str, FileMark]:
     for kind, name in references.items():
         path = Path(config.locate_file(name, observatory="jwst"))
         if path.is_file():
-            marks[kind] = ledger.mark(path)
+            marks[kind] = contents.mark(path)
     return marks
-
-
-def _sweep(outputs: tuple[Path, ...]) -> None:
-    """Remove what a killed run left under temporary names."""
-    for path in outputs:
-        for leftover in path.parent.glob(f".[0-9]*-{path.name}"):
-            leftover.unlink(missing_ok=True)
 
 
 def _explained(error: BaseException, task: Task) -> tuple[str, str]:
@@ -202,8 +274,14 @@ def _explained(error: BaseException, task: Task) -> tuple[str, str]:
     if isinstance(error, MemoryError):
         return (
             "failed",
-            f"{task.owner}: out of memory in {task.stage}. Try a smaller -j",
+            f"{task.owner}: out of memory in {task.stage} ({error}). It was expected"
+            f" to take {task.memory_mb / 1000:.1f} GB. Try a smaller -j, or a machine"
+            " with more",
         )
+    if isinstance(error, OSError):
+        problem = storage_problem(task.outputs[0], error)
+        if problem is not None:
+            return "failed", str(problem)
     said = (str(error).strip().splitlines() or [""])[0][:300]
     return "failed", (
         f"{task.owner}: {task.stage} stopped with {type(error).__name__}: {said}. "

@@ -24,7 +24,7 @@ from webbmosaic.files.masks import (
     read_mask_image,
     read_regions,
 )
-from webbmosaic.files.models import add_history
+from webbmosaic.files.models import add_history, save_model
 from webbmosaic.files.products import sha256
 from webbmosaic.files.wisp_templates import (
     WISP_DETECTORS,
@@ -90,7 +90,7 @@ def with_folders(settings: Settings, work: Path) -> Settings:
 
 def extra_inputs(
     settings: Settings, dataset: Dataset, filter_name: str
-) -> tuple[Path, ...]:
+) -> dict[str, tuple[Path, ...]]:
     """
     List the masks and templates that decide what stage 1 makes of an exposure.
 
@@ -104,15 +104,17 @@ def extra_inputs(
 
     Returns
     -------
-    paths : tuple of `~pathlib.Path`
-        To be recorded with their hashes: when one changes, the exposure is redone.
+    paths : dict
+        Section of settings -> files, to be recorded with their hashes: when one
+        changes, the exposure is redone. Without files, its step has nothing to do.
     """
     masks, wisps = settings.masks, settings.wisps
-    folder = Path(masks.mask_dir)
-    paths = find_masks(folder, dataset, filter_name) if masks.enabled else []
+    found: dict[str, tuple[Path, ...]] = {"masks": (), "wisps": ()}
+    if masks.enabled:
+        found["masks"] = tuple(find_masks(Path(masks.mask_dir), dataset, filter_name))
     if wisps.enabled and dataset.instrument == "NIRCAM":
-        paths += _template_files(wisps, dataset.detector, filter_name)
-    return tuple(paths)
+        found["wisps"] = tuple(_template_files(wisps, dataset.detector, filter_name))
+    return found
 
 
 def claws(model: Any, settings: Settings) -> dict[str, Any] | None:
@@ -248,13 +250,15 @@ def _numbers(fit: WispFit) -> dict[str, Any]:
     }
 
 
-def watch_ramp(settings: Settings) -> tuple[str, list[Snowball]]:
+def watch_ramp(settings: Settings, keep: Path) -> tuple[str, list[Snowball]]:
     """
     Look for snowballs in the next ramp before it is fitted.
 
     Parameters
     ----------
     settings : Settings
+    keep : `~pathlib.Path`
+        Where the ramp is written, if ``detector1.save_ramp`` asks for it.
 
     Returns
     -------
@@ -266,6 +270,7 @@ def watch_ramp(settings: Settings) -> tuple[str, list[Snowball]]:
     """
     found: list[Snowball] = []
     _watching["settings"], _watching["found"] = settings, found
+    _watching["keep"] = keep
     return f"{__name__}.{note_ramp.__name__}", found
 
 
@@ -278,6 +283,9 @@ def note_ramp(ramp: Any) -> None:
         flags, settings = ramp.groupdq, _watching["settings"]
         events = _events(flags & JUMP_DET > 0, flags & SATURATED > 0, settings)
         _watching["found"].extend(events)
+        if settings.detector1.save_ramp:
+            kept = ramp.copy()  # saving names the model after its file
+            save_model(kept, _watching["keep"])
 
 
 def _events(jump: np.ndarray, full: np.ndarray, settings: Settings) -> list[Snowball]:

@@ -32,7 +32,8 @@ def flat(model: Any, settings: Settings) -> dict[str, Any] | None:
 
     if not settings.flat.enabled or model.meta.cal_step.flat_field == "COMPLETE":
         return None
-    flattened = call(FlatFieldStep, model, who=str(model.meta.filename))
+    given = settings.jwst.get("flat_field", {})
+    flattened = call(FlatFieldStep, model, who=str(model.meta.filename), **given)
     for name in ("data", "dq", "err", "var_poisson", "var_rnoise", "var_flat"):
         setattr(model, name, getattr(flattened, name))
     status = flattened.meta.cal_step.flat_field

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from webbmosaic.errors import PipelineError, ReferenceFileError
 
-__all__ = ["call", "context_or_none"]
+__all__ = ["call", "context_or_none", "with_users"]
 
 
 def call(step: type[Any], data: Any, *, who: str, **parameters: Any) -> Any:
@@ -54,6 +55,26 @@ def call(step: type[Any], data: Any, *, who: str, **parameters: Any) -> Any:
             ValueError) as error:  # fmt: skip
         msg = f"{who}: {step.__name__} of jwst stopped: {_first_line(error)}"
         raise PipelineError(msg) from error
+
+
+def with_users(
+    steps: Mapping[str, Mapping[str, Any]], given: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """
+    Join the parameters that we set for steps with those that the user gives.
+
+    Parameters
+    ----------
+    steps : mapping of str to mapping
+        Step -> parameters, of all steps that are run.
+    given : mapping of str to mapping
+        ``settings.jwst``; the user's win. Those of other steps are left out.
+
+    Returns
+    -------
+    steps : dict
+    """
+    return {step: {**ours, **given.get(step, {})} for step, ours in steps.items()}
 
 
 def _first_line(error: BaseException) -> str:

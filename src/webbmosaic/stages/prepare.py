@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import filecmp
 import io
 import os
 import shutil
@@ -23,6 +24,9 @@ from webbmosaic.files.headers import Header, scan_headers
 from webbmosaic.files.products import atomic, write_text
 
 __all__ = ["LaidOut", "find_uncals", "lay_out", "write_visit_table"]
+
+#: Compressed ones are found to be told.
+_RAMPS = ("*_uncal.fits", "*_uncal.fits.gz")
 
 _COLUMNS = (
     *("group_id", "group_size", "dataset_name", "proposal_id", "obs_num", "visit_num"),
@@ -76,7 +80,7 @@ def find_uncals(sources: Iterable[Path]) -> list[Path]:
     for source in sources:
         if source.is_dir():
             # Hidden files are what a killed download or simulation left behind.
-            ramps = source.rglob("*_uncal.fits")
+            ramps = (p for name in _RAMPS for p in source.rglob(name))
             found.update(p for p in ramps if not p.name.startswith("."))
         elif source.exists():
             found.add(source)
@@ -119,10 +123,14 @@ def lay_out(
     named: dict[Path, Dataset] = {}
     for path in paths:
         dataset = find_dataset_name(path.name)
+        unfit = _no_plain_file(path)
         if dataset is None:
             result.left_out[path] = "the name is not one of an exposure reduced here"
+        elif unfit:
+            result.problems[path] = unfit
         else:
             named[path] = dataset
+    named = _one_each(named, result)
     headers, problems = scan_headers(named)
     result.problems.update({path: str(error) for path, error in problems.items()})
     for path, header in headers.items():
@@ -137,6 +145,47 @@ def lay_out(
     return result
 
 
+def _no_plain_file(path: Path) -> str:
+    """Say what a path is, if not a file that can be read as it stands."""
+    if path.is_symlink() and not path.exists():
+        return f"{path}: is a link to a file that is gone. Try: download it again"
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "no regular file"
+        return f"{path}: is {kind}, not a file of raw ramps"
+    if path.suffix == ".gz":
+        return f"{path}: is compressed. Try: gunzip {path}, then prepare again"
+    return ""
+
+
+def _one_each(named: dict[Path, Dataset], result: LaidOut) -> dict[Path, Dataset]:
+    """Keep one file of each dataset; two that differ are a problem, whichever wins."""
+    files: dict[Dataset, list[Path]] = {}
+    for path, dataset in named.items():
+        files.setdefault(dataset, []).append(path)
+    kept: dict[Path, Dataset] = {}
+    for dataset, paths in files.items():
+        first, *others = paths
+        other = next((p for p in others if not _same_content(first, p)), None)
+        if other is not None:
+            result.problems[first] = (
+                f"{dataset}: two files of it differ: {first} and {other}. Give one of"
+                " them"
+            )
+            continue
+        kept[first] = dataset
+        result.left_out.update(
+            {p: f"there twice, with the same content: {first}" for p in others}
+        )
+    return kept
+
+
+def _same_content(one: Path, two: Path) -> bool:
+    try:
+        return one.samefile(two) or filecmp.cmp(one, two, shallow=False)
+    except OSError:
+        return False
+
+
 def _why_not(wanted: Wanted, dataset: Dataset, header: Header) -> str | None:
     """Say why an exposure is left out, or `None` where it is wanted."""
     kind = header.get("EXP_TYPE")
@@ -148,7 +197,8 @@ def _why_not(wanted: Wanted, dataset: Dataset, header: Header) -> str | None:
 
 def _place(source: Path, target: Path, *, copy: bool, dry_run: bool) -> bool:
     """Link or copy a file; say whether anything had to be done."""
-    if target.exists() and (target.samefile(source) or _same_size(source, target)):
+    linked = target.is_symlink()
+    if target.exists() and not (copy and linked) and _same_content(source, target):
         return False
     if dry_run:
         return True
@@ -160,12 +210,6 @@ def _place(source: Path, target: Path, *, copy: bool, dry_run: bool) -> bool:
     target.unlink(missing_ok=True)
     target.symlink_to(os.path.relpath(source.resolve(), target.parent.resolve()))
     return True
-
-
-def _same_size(source: Path, target: Path) -> bool:
-    """A copy made before; a link to another file is set anew."""
-    same = source.stat().st_size == target.stat().st_size
-    return not target.is_symlink() and same
 
 
 def write_visit_table(workspace: Workspace) -> int:

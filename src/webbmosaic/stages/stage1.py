@@ -14,7 +14,7 @@ from webbmosaic.files.ledger import Result
 from webbmosaic.files.models import add_history, references_used, save_model
 from webbmosaic.settings import Detector1, Settings
 from webbmosaic.stages.artefacts import snowballs, watch_ramp
-from webbmosaic.stages.pipeline import call
+from webbmosaic.stages.pipeline import call, with_users
 from webbmosaic.stages.quality import usable_pixels
 from webbmosaic.stages.steps import STEPS
 
@@ -44,8 +44,9 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
     dataset = Dataset.parse(uncal.name)
     workspace = Workspace(rate.parents[2])
     pinned_references(header, str(dataset), workspace, stages=(1,))
-    hook, found = watch_ramp(settings)
-    model = _detector1(uncal, rate, settings.detector1, hook)
+    ramp = workspace.ramp(dataset)
+    hook, found = watch_ramp(settings, ramp)
+    model = _detector1(uncal, rate, settings, hook)
     numbers: dict[str, Any] = {
         "usable": _check_usable(model, settings.detector1, uncal)
     }
@@ -57,7 +58,12 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
             numbers[name] = done
     context, references = references_used(model)
     save_model(model, rate)
-    return Result(numbers=numbers, references=references, context=context)
+    return Result(
+        numbers=numbers,
+        references=references,
+        context=context,
+        outputs=(ramp,) if settings.detector1.save_ramp else (),
+    )
 
 
 def _check_type(header: Header, uncal: Path) -> None:
@@ -67,9 +73,10 @@ def _check_type(header: Header, uncal: Path) -> None:
         raise NothingToDo(msg)
 
 
-def _detector1(uncal: Path, rate: Path, wanted: Detector1, hook: str) -> Any:
+def _detector1(uncal: Path, rate: Path, settings: Settings, hook: str) -> Any:
     from jwst.pipeline import Detector1Pipeline
 
+    wanted = settings.detector1
     jump: dict[str, Any] = {"maximum_cores": wanted.maximum_cores}
     if wanted.snowballs:
         jump |= {
@@ -83,7 +90,10 @@ def _detector1(uncal: Path, rate: Path, wanted: Detector1, hook: str) -> Any:
         "suppress_one_group": wanted.suppress_one_group,
         "pre_hooks": [hook],
     }
-    steps = {"jump": jump, "ramp_fit": fit}
+    every: dict[str, dict[str, Any]] = {
+        step: {} for step in Detector1Pipeline.step_defs
+    }
+    steps = with_users({**every, "jump": jump, "ramp_fit": fit}, settings.jwst)
     name = str(Dataset.parse(uncal.name))
     model = call(Detector1Pipeline, str(uncal), who=name, steps=steps)
     if (

@@ -19,7 +19,7 @@ from webbmosaic.files.models import (
 from webbmosaic.science.background import measure_sky
 from webbmosaic.settings import Settings
 from webbmosaic.stages.association_level import add_flags
-from webbmosaic.stages.pipeline import call
+from webbmosaic.stages.pipeline import call, with_users
 from webbmosaic.stages.quality import usable_pixels
 
 __all__ = ["run", "sky"]
@@ -51,7 +51,9 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
     model = open_image(rate)
     flagged = add_flags(model, inputs[1:])
     flat_done = model.meta.cal_step.flat_field == "COMPLETE"
-    steps = {"flat_field": {"skip": flat_done}, "resample": {"skip": True}}
+    every: dict[str, dict[str, Any]] = {step: {} for step in Image2Pipeline.step_defs}
+    flat = {"flat_field": {"skip": True}} if flat_done else {}
+    steps = with_users(every, settings.jwst) | flat | {"resample": {"skip": True}}
     model = call(Image2Pipeline, model, who=name, steps=steps)[0]
     if flat_done:
         model.meta.cal_step.flat_field = "COMPLETE"

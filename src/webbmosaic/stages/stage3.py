@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from webbmosaic.files.models import (
     references_used,
     save_model,
 )
-from webbmosaic.files.products import write_text
+from webbmosaic.files.products import scratch_folder, write_text
 from webbmosaic.settings import Resample, Settings
 from webbmosaic.stages.alignment import align, write_aligned, write_side_files
 from webbmosaic.stages.levels import level_skies
@@ -85,7 +85,8 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
     extra = [association, *beside]
     mosaic.meta.filename = i2d.name
     if settings.catalogue.enabled:
-        made, said = _catalogue_or_note(mosaic, i2d, name, pinned)
+        given = settings.jwst.get("source_catalog", {})
+        made, said = _catalogue_or_note(mosaic, i2d, name, pinned, given)
         extra, notes = extra + made, notes + said
     add_history(mosaic, f"Drizzled {len(models)} exposures")
     context, references = references_used(mosaic)
@@ -136,7 +137,9 @@ def _write_association(
         "target": str(models[0].meta.target.catalog_name or "none"),
         "products": [{"name": name, "members": members}],
     }
-    path = i2d.with_name("asn.json")
+    # In a folder of its own it has the predecessor's name.
+    own = i2d.parent.name == name
+    path = i2d.with_name("asn.json" if own else f"{name}_asn.json")
     write_text(path, json.dumps(association, indent=1) + "\n")
     return path
 
@@ -164,35 +167,37 @@ def _drizzle(library: Any, wanted: Resample, name: str) -> Any:
 
 
 def _catalogue_or_note(
-    mosaic: Any, i2d: Path, name: str, context: str
+    mosaic: Any, i2d: Path, name: str, context: str, given: Mapping[str, Any]
 ) -> tuple[list[Path], list[str]]:
     """Write the catalogue; the mosaic does not fail for want of one."""
     if not context:
         return [], ["no source catalogue: it needs CRDS references, none is pinned"]
     try:
-        made = _write_catalogue(mosaic, i2d, name)
+        made = _write_catalogue(mosaic, i2d, name, given)
     except (PipelineError, ReferenceFileError) as error:
         return [], [f"no source catalogue: {error}"]
     return made, [] if made else ["no source catalogue: no source was found"]
 
 
-def _write_catalogue(mosaic: Any, i2d: Path, name: str) -> list[Path]:
+def _write_catalogue(
+    mosaic: Any, i2d: Path, name: str, given: Mapping[str, Any]
+) -> list[Path]:
     """Write the source catalogue and the segmentation map beside the mosaic."""
     from jwst.source_catalog import SourceCatalogStep
 
     made = []
-    i2d.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=i2d.parent, prefix=".catalogue-") as folder:
+    with scratch_folder(i2d.with_name("catalogue")) as folder:
         call(
             SourceCatalogStep,
             mosaic,
             who=name,
             save_results=True,
-            output_dir=folder,
+            output_dir=str(folder),
             output_file=name,
+            **given,
         )
         for suffix in ("cat.ecsv", "segm.fits"):
-            found = Path(folder) / f"{name}_{suffix}"
+            found = folder / f"{name}_{suffix}"
             if found.exists():
                 made.append(found.replace(i2d.with_name(found.name)))
     for path in made:
