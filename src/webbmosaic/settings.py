@@ -253,7 +253,7 @@ class Alignment:
     enabled: bool = setting(True, "Align the exposures of a mosaic.")
     fwhm: float = setting(
         0.0,
-        "Width of a star, to find and centre it; 0: that of the filter.",
+        "Width of a star (FWHM); 0: that of the filter.",
         unit="pixels",
         low=0,
         high=20,
@@ -343,25 +343,18 @@ class Outliers:
     """Rejection of what only one exposure has."""
 
     enabled: bool = setting(True, "Compare the exposures and flag outliers.")
-    threshold: float = setting(
-        4.25, "From where on a pixel is an outlier.", unit="sigma", low=0
-    )
+    threshold: float = setting(4.25, "Detection threshold.", unit="sigma", low=0)
     beside: float = setting(
-        3.0,
-        "From where on a pixel that touches an outlier is one.",
-        unit="sigma",
-        low=0,
+        3.0, "Threshold of pixels that touch an outlier.", unit="sigma", low=0
     )
     sharpness: float = setting(
         0.4,
-        "Allowance for undersampled stars, in units of the curvature of the light;"
-        " smaller finds more cosmic rays near stars, and eats stars below 0.3.",
+        "Allowance for undersampled stars, by curvature; below 0.3 eats them.",
         low=0,
     )
     max_rejected: float = setting(
         0.05,
-        "The mosaic fails if more than this fraction of an exposure is rejected:"
-        " then something else is wrong.",
+        "The mosaic fails if more than this fraction of an exposure is rejected.",
         low=0,
         high=1,
     )

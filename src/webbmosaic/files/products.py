@@ -34,6 +34,7 @@ _DISK_PROBLEMS = {
     errno.EACCES: "Ask its owner for permission to write, or work in another folder",
     errno.EPERM: "Ask its owner for permission to write, or work in another folder",
     errno.EEXIST: "Remove the file that stands where a folder is needed",
+    errno.EISDIR: "Remove the folder that stands in its place",
     errno.ENOTDIR: "Remove the file that stands where a folder is needed",
     errno.ENOENT: "Make the folder, or choose another one",
     errno.ENAMETOOLONG: "Work in a folder with a shorter path",
@@ -122,7 +123,7 @@ def storage_problem(path: Path, error: OSError) -> StorageError | None:
         return StorageError(f"{path}: cannot be written (disk full). {advice}")
     if code not in _DISK_PROBLEMS:
         return None
-    why = os.strerror(code or 0)
+    why = error.strerror or os.strerror(code or 0)
     return StorageError(f"{path}: cannot be written ({why}). {_DISK_PROBLEMS[code]}")
 
 

@@ -31,9 +31,6 @@ SLOWEST = 256
 """Pixels: power at longer waves is held near that of 1/f noise, given shorter ones."""
 DEFICIT = 3.0
 """How far the slowest modes may fall short of that; sources only ever add."""
-DRIFT = 4.0
-"""How far the slowest modes of the readout noise may exceed that: of two modes of 1/f
-noise one in fifty does."""
 TRUSTED = 0.02
 """Share of the products of weights at distance 0, from which a covariance is known."""
 SKY = 0.1
@@ -93,7 +90,7 @@ def learn_light(
         group = (order > low) & (order < high)
         inside = group & (known > 0)
         found = np.sum(latent[inside] ** 2) / max(float(np.sum(known[inside])), 1e-6)
-        scaled[group] *= np.clip(found, 0.1, 10)
+        scaled[group] *= np.clip(found, 0.1, 100)
     return scaled
 
 
@@ -264,7 +261,7 @@ def spectrum(covariance: Floats, length: int, noise: float) -> Floats:
     return np.repeat(mean, number)
 
 
-def slow_limited(power: Floats, slowest: float, excess: float = 1.0) -> Floats:
+def slow_limited(power: Floats, slowest: float) -> Floats:
     """
     Hold the slowest modes near what 1/f noise has, given the faster ones.
 
@@ -276,9 +273,7 @@ def slow_limited(power: Floats, slowest: float, excess: float = 1.0) -> Floats:
     usual = float(np.mean(power[part] * part)) if part.size else 0.0
     order = np.arange(1, min(first, power.size))
     power = power.copy()
-    power[order] = np.clip(
-        power[order], usual / order / DEFICIT, excess * usual / order
-    )
+    power[order] = np.clip(power[order], usual / order / DEFICIT, usual / order)
     return power
 
 
@@ -318,7 +313,7 @@ def _series_powers(
         both, seen = pieces.sum(axis=1), weights.sum(axis=1)
         covariance = covariance - _ratio(_crossed(both), _crossed(seen))
         noise /= np.sqrt(count)
-    own = slow_limited(spectrum(covariance, rows, noise) * model.stride, slowest, DRIFT)
+    own = slow_limited(spectrum(covariance, rows, noise) * model.stride, slowest)
     own = _continued(own, model.length // 2 + 1, ny // 2)
     if count == 1:
         own[0] = 0
@@ -328,7 +323,7 @@ def _series_powers(
     top, seen = flat.reshape(2, count, -1)
     between = _ratio(_crossed(top), _crossed(seen))
     noise = top.shape[1] / max(float(seen.sum()), TINY)
-    common = slow_limited(spectrum(between, model.length, noise), slowest, DRIFT)
+    common = slow_limited(spectrum(between, model.length, noise), slowest)
     common = np.maximum(common, _faded(spectrum(between, model.length, 0.0), ny))
     raw = spectrum(covariance, rows, 0.0) * model.stride
     slow = np.arange(3, min(max(8, ny // 16), raw.size))
