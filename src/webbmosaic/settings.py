@@ -321,7 +321,7 @@ class Alignment:
         choices=("fail", "keep", "drop"),
     )
     write_cals: bool = setting(
-        False, "Write the aligned exposures beside the mosaic, too."
+        False, "Write the aligned exposures beside the mosaic, too.", affects="outputs"
     )
 
 

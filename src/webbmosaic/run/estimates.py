@@ -6,22 +6,16 @@ simulator (benchmarks/workers.py); what the ledger has seen corrects them.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import quantiles
 
 from webbmosaic.datasets import Dataset
-from webbmosaic.files.ledger import Record
 from webbmosaic.run.exposures import Exposure
-from webbmosaic.run.tasks import Task
 from webbmosaic.settings import Settings
 
 __all__ = [
-    "Experience",
     "exposure_cost",
     "far_away",
     "machine_memory_mb",
@@ -188,47 +182,6 @@ def _distance(one: Exposure, two: Exposure) -> float:
     across = math.sin(math.radians(ra1 - ra2) / 2) ** 2
     chord = math.sin((a - b) / 2) ** 2 + math.cos(a) * math.cos(b) * across
     return math.degrees(2 * math.asin(min(1.0, math.sqrt(chord))))
-
-
-class Experience:
-    """What tasks of each stage have taken, compared with what was predicted."""
-
-    #: Fewer tasks than this say nothing.
-    ENOUGH = 3
-
-    def __init__(self) -> None:
-        self._memory: dict[str, list[float]] = defaultdict(list)
-
-    def learn(self, record: Record) -> None:
-        """Note what a task took."""
-        if record.predicted_mb > 0 and record.peak_memory_mb > 0:
-            ratio = record.peak_memory_mb / record.predicted_mb
-            self._memory[record.stage].append(ratio)
-
-    def factors(self) -> Mapping[str, float]:
-        """
-        Give the factor by which each stage needs more memory than predicted.
-
-        Returns
-        -------
-        factors : mapping
-            Stage -> factor that nine of ten tasks stay below, between 0.5 and 4.
-        """
-        return {
-            stage: min(4.0, max(0.5, quantiles(seen, n=10)[-1]))
-            for stage, seen in self._memory.items()
-            if len(seen) >= self.ENOUGH
-        }
-
-    def corrected(self, tasks: Iterable[Task]) -> list[Task]:
-        """Correct the predictions of tasks."""
-        factors = self.factors()
-        return [
-            dataclasses.replace(t, memory_mb=t.memory_mb * factors[t.stage])
-            if t.stage in factors
-            else t
-            for t in tasks
-        ]
 
 
 def machine_memory_mb() -> float:

@@ -127,9 +127,8 @@ def _best(
     for angle in angles:
         lines = make_lines((rows, cols), float(angle))
         model = FrameModel((rows, cols), make_readout((rows, cols)), [lines], size)
-        nothing = model.zero()
-        top = model.sums(means, number, nothing).lines[0].astype(np.float64)
-        bottom = model.sums(np.ones_like(means), number, nothing).lines[0]
+        top = model.sums(means, number).lines[0].astype(np.float64)
+        bottom = model.sums(np.ones_like(means), number).lines[0]
         strengths.append(tested(top, bottom.astype(np.float64), WIDE // size)[1])
     best = int(np.argmax(strengths))
     return float(angles[best]), strengths[best]

@@ -244,9 +244,9 @@ def take_apart(
                 latent, levels = None, model.zero()
             if share > 0:
                 data, weight = _with_narrow(values, weight, quality, mask, share)
-            bottom = model.sums(one, weight, model.zero())
+            bottom = model.sums(one, weight)
             glow = _glow(model, np.where(mask & good, cleaned, 0))
-        left = model.sums(data, weight, levels)
+        left = model.sums(data, weight, None if latent is None else levels)
         if latent is not None:
             excess = _excess(left, bottom)
             weight = weight / excess
@@ -322,10 +322,10 @@ def _first_guess(
 
     A level is the median of the pieces of its line: sources lie on a few of them.
     """
-    levels, nothing = model.zero(), model.zero()
+    levels = model.zero()
     one = np.ones_like(values)
     tables = [
-        (model.sums(values, weight, nothing), model.sums(one, weight, nothing))
+        (model.sums(values, weight), model.sums(one, weight))
         for weight in (quality * ~compact, quality)
     ]
     edges = np.unique(np.arange(PIECES) * model.steps // PIECES)

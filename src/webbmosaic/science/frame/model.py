@@ -129,6 +129,7 @@ class FrameModel:
             row[: lines.shift.size] = lines.shift
         steep = np.array([lines.steep for lines in self.families], bool)
         parts = np.array([lines.parts for lines in self.families], np.int64)
+        self._every = np.ones(len(self.families), bool)
         self._geometry = shift, steep, parts, readout.width, readout.reverse
         self._mixing = contrasts(count).astype(np.float32)
         place = (np.arange(PIECES) + 0.5) / PIECES
@@ -145,24 +146,30 @@ class FrameModel:
         )
 
     def sums(
-        self, data: FloatArray | None, weight: FloatArray, levels: Levels
+        self,
+        data: FloatArray | None,
+        weight: FloatArray,
+        levels: Levels | None = None,
+        some: npt.NDArray[np.bool_] | None = None,
     ) -> Levels:
         """Sum weight x (data - model), or weight x model, over the pixels of each."""
         out = self.zero()
         weighted_sums(
             weight if data is None else data,
             weight,
-            levels.tables,
+            (out if levels is None else levels).tables,
             self._geometry,
+            self._every if some is None else some,
             out.tables,
             data is not None,
+            levels is not None,
         )
         return out
 
     def image(self, levels: Levels) -> FloatArray:
         """Paint the model."""
         image = np.zeros(self.shape, np.float32)
-        paint(image, levels.tables, self._geometry)
+        paint(image, levels.tables, self._geometry, levels.lines.any(axis=(1, 2)))
         return image
 
     def bends(self, family: int) -> Floats:
@@ -263,12 +270,15 @@ class FrameModel:
         x = start
         if x is None:
             x = [np.zeros_like(g) for g in self.gradient(self.zero(), powers)]
-        r = self.gradient(self.sums(data, weight, self.levels(x, powers)), powers)
+        first = None if start is None else self.levels(x, powers)
+        some = np.array([power.any() for power in powers.lines], bool)
+        sums = self.sums(data, weight, first, some)
+        r = self.gradient(sums, powers)
         r = [g - a for g, a in zip(r, x, strict=True)]
         p = z = improve(r)
         rz = self._dot(r, z)
         for _ in range(iterations):
-            image = self.sums(None, weight, self.levels(p, powers))
+            image = self.sums(None, weight, self.levels(p, powers), some)
             ap = [a + g for a, g in zip(p, self.gradient(image, powers), strict=True)]
             alpha = np.float32(rz / max(self._dot(p, ap), 1e-30))
             x = [a + alpha * b for a, b in zip(x, p, strict=True)]

@@ -100,10 +100,12 @@ def _sum_light(row, light, y):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, fastmath=True, inline="always")
-def _add_lines(row, lines, y, ny, parts, shift, steep):  # type: ignore[no-untyped-def]
+def _add_lines(row, lines, y, ny, parts, shift, steep, some):  # type: ignore[no-untyped-def]
     """Add the lines of all families to one row of the frame."""
     nx = row.size
     for f in range(lines.shape[0]):
+        if not some[f]:
+            continue
         if steep[f]:
             piece = y * PIECES // ny
             for x in range(nx):
@@ -115,10 +117,12 @@ def _add_lines(row, lines, y, ny, parts, shift, steep):  # type: ignore[no-untyp
 
 
 @numba.njit(cache=True, fastmath=True, inline="always")
-def _sum_lines(row, lines, y, ny, parts, shift, steep):  # type: ignore[no-untyped-def]
+def _sum_lines(row, lines, y, ny, parts, shift, steep, some):  # type: ignore[no-untyped-def]
     """Sum one row of the frame into the lines of all families."""
     nx = row.size
     for f in range(lines.shape[0]):
+        if not some[f]:
+            continue
         if steep[f]:
             piece = y * PIECES // ny
             for x in range(nx):
@@ -130,8 +134,8 @@ def _sum_lines(row, lines, y, ny, parts, shift, steep):  # type: ignore[no-untyp
 
 
 @numba.njit(cache=True, fastmath=True)
-def paint(image, tables, geometry):  # type: ignore[no-untyped-def]
-    """Add the model to an image."""
+def paint(image, tables, geometry, some):  # type: ignore[no-untyped-def]
+    """Add the model to an image; ``some`` says which families of lines."""
     series, lines, light = tables
     shift, steep, parts, width, reverse = geometry
     edge = np.empty(light.shape[1], np.float32)
@@ -139,12 +143,16 @@ def paint(image, tables, geometry):  # type: ignore[no-untyped-def]
         row = image[y]
         _add_light(row, light, y, edge)
         _add_series(row, series, y, width, reverse)
-        _add_lines(row, lines, y, image.shape[0], parts, shift, steep)
+        _add_lines(row, lines, y, image.shape[0], parts, shift, steep, some)
 
 
 @numba.njit(cache=True, fastmath=True)
-def weighted_sums(data, weight, tables, geometry, out, compare):  # type: ignore[no-untyped-def]
-    """Sum weight x (data - model), or weight x model, into tables like the levels."""
+def weighted_sums(data, weight, tables, geometry, some, out, compare, full):  # type: ignore[no-untyped-def]
+    """
+    Sum weight x (data - model), or weight x model, into tables like the levels.
+
+    ``some`` says which families of lines take part; a model of nothing is not ``full``.
+    """
     ny, nx = weight.shape
     series, lines, light = tables
     shift, steep, parts, width, reverse = geometry
@@ -157,9 +165,10 @@ def weighted_sums(data, weight, tables, geometry, out, compare):  # type: ignore
             row[x] = 0
         if seen == 0:
             continue
-        _add_light(row, light, y, edge)
-        _add_series(row, series, y, width, reverse)
-        _add_lines(row, lines, y, ny, parts, shift, steep)
+        if full:
+            _add_light(row, light, y, edge)
+            _add_series(row, series, y, width, reverse)
+            _add_lines(row, lines, y, ny, parts, shift, steep, some)
         if compare:
             for x in range(nx):
                 row[x] = weight[y, x] * (data[y, x] - row[x])
@@ -167,5 +176,5 @@ def weighted_sums(data, weight, tables, geometry, out, compare):  # type: ignore
             for x in range(nx):
                 row[x] = weight[y, x] * row[x]
         _sum_series(row, out[0], y, width, reverse)
-        _sum_lines(row, out[1], y, ny, parts, shift, steep)
+        _sum_lines(row, out[1], y, ny, parts, shift, steep, some)
         _sum_light(row, out[2], y)
