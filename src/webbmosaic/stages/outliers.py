@@ -20,7 +20,9 @@ from webbmosaic.stages.quality import DO_NOT_USE, OUTLIER
 __all__ = ["reject_outliers"]
 
 
-def reject_outliers(library: Any, wanted: Wanted, name: str) -> dict[str, Any]:
+def reject_outliers(
+    library: Any, wanted: Wanted, name: str, *, still: bool = True
+) -> dict[str, Any]:
     """
     Flag what only one exposure has, in place.
 
@@ -31,6 +33,9 @@ def reject_outliers(library: Any, wanted: Wanted, name: str) -> dict[str, Any]:
     wanted : `~webbmosaic.settings.Outliers`
     name : str
         The group, for sentences.
+    still : bool
+        `False` where a moving target is followed: the stars move, and are rejected
+        however many they are.
 
     Returns
     -------
@@ -45,7 +50,7 @@ def reject_outliers(library: Any, wanted: Wanted, name: str) -> dict[str, Any]:
     OutlierError
         If more than ``max_rejected`` of an exposure would be rejected.
     """
-    options = Options(wanted.threshold, wanted.beside, wanted.sharpness)
+    options = Options(wanted.threshold, wanted.beside, wanted.sharpness, still)
     found, cores = [], []
     with library:
         models = [library.borrow(index) for index in range(len(library))]
@@ -54,7 +59,8 @@ def reject_outliers(library: Any, wanted: Wanted, name: str) -> dict[str, Any]:
             others = ready[:index] + ready[index + 1 :]
             found.append(find_outliers(one, others, options))
         for index, (model, outliers) in enumerate(zip(models, found, strict=True)):
-            _refuse_too_many(outliers, str(model.meta.filename), wanted, name)
+            if still:
+                _refuse_too_many(outliers, str(model.meta.filename), wanted, name)
             model.dq[outliers.mask] |= DO_NOT_USE | OUTLIER
             model.meta.cal_step.outlier_detection = "COMPLETE"
             cores.append(_magnitudes(outliers, model))

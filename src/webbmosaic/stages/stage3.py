@@ -68,7 +68,8 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
     if wanted.write_cals:
         beside += write_aligned(aligned, i2d.parent)
     follow = settings.members.moving_target == "follow"
-    notes += follow_target(models, follow=follow, name=name)
+    followed = follow_target(models, follow=follow, name=name)
+    notes += followed
     grid = settings.resample
     check_room(
         models, i2d.parent, pixel_scale=grid.pixel_scale,
@@ -79,7 +80,9 @@ def run(inputs: list[Path], outputs: list[Path], settings: Settings) -> Result:
     if settings.skymatch.enabled and len(models) > 1:
         numbers["sky"] = level_skies(library, settings.skymatch)
     if settings.outliers.enabled and len(models) > 1:
-        numbers["outliers"] = reject_outliers(library, settings.outliers, name)
+        numbers["outliers"] = reject_outliers(
+            library, settings.outliers, name, still=not (follow and followed)
+        )
     mosaic = _drizzle(library, settings.resample, name)
     numbers |= _depth(mosaic)
     extra = [association, *beside]

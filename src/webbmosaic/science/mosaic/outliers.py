@@ -40,6 +40,10 @@ _TYPICAL = 4.25
 _LEAST_EASED = 0.3
 
 
+#: Pixels by which a followed target may be off: nothing is measured there.
+UNMEASURED = 0.5
+
+
 @dataclass(frozen=True)
 class Options:
     """
@@ -53,11 +57,15 @@ class Options:
         In sigma, of a pixel that touches an outlier.
     sharpness : float
         Allowance for undersampled light, see `prediction`.
+    still : bool
+        Most sources stand still, so that the shift that is left can be measured on
+        them; not where the target moves and is followed.
     """
 
     threshold: float = 4.25
     beside: float = 3.0
     sharpness: float = SHARPNESS
+    still: bool = True
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,12 @@ def find_outliers(
     options = options or Options()
     frame = one.frame
     chosen = _overlapping(frame, others)
-    shifts = [residual_shift(one.smooth, other.smooth, m) for other, m in chosen]
+    shifts = [
+        residual_shift(one.smooth, other.smooth, m)
+        if options.still
+        else Shift(0.0, 0.0, UNMEASURED)
+        for other, m in chosen
+    ]
     ready = [
         (other.frame, other.structure, mapping.moved(shift.x, shift.y), shift.error)
         for (other, mapping), shift in zip(chosen, shifts, strict=True)
