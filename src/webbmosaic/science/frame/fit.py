@@ -88,8 +88,8 @@ class StripeOptions:
         Tilted lines found with this many standard deviations are subtracted in full,
         and not at all below two fifths of it.
     rounds : tuple of int
-        Steps of the solver with each new source mask; those after the first last one
-        keep the mask and learn the parts' sizes anew, if negative.
+        Steps of the solver in each round. Each begins with a new source mask; a
+        negative number keeps the mask and learns the parts' sizes anew only.
     clip : float
         Pixels further than this from the model are left out, in white-noise sigma.
     mask : MaskOptions
