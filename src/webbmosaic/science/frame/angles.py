@@ -126,7 +126,7 @@ def _best(
     strengths = []
     for angle in angles:
         lines = make_lines((rows, cols), float(angle))
-        model = FrameModel((rows, cols), make_readout((rows, cols)), [lines], size)
+        model = FrameModel((rows, cols), make_readout((rows, cols)), [lines])
         top = model.sums(means, number).lines[0].astype(np.float64)
         bottom = model.sums(np.ones_like(means), number).lines[0]
         strengths.append(tested(top, bottom.astype(np.float64), WIDE // size)[1])

@@ -15,7 +15,7 @@ from scipy import ndimage
 from webbmosaic.science.arrays import FloatArray
 from webbmosaic.science.frame.lines import Lines, make_lines
 from webbmosaic.science.frame.model import FrameModel, Latent, Levels, Powers
-from webbmosaic.science.frame.passes import NODE, PIECES
+from webbmosaic.science.frame.passes import NODE
 from webbmosaic.science.frame.powers import (
     first_halo,
     first_sky,
@@ -90,8 +90,6 @@ class StripeOptions:
     rounds : tuple of int
         Steps of the solver in each round. Each begins with a new source mask; a
         negative number keeps the mask and learns the parts' sizes anew only.
-    clip : float
-        Pixels further than this from the model are left out, in white-noise sigma.
     mask : MaskOptions
         How sources are found, when no mask is given.
     regions : tuple of pairs of slice
@@ -105,7 +103,6 @@ class StripeOptions:
     angles: tuple[float, ...] = ()
     significance: float = 5.0
     rounds: tuple[int, ...] = (8, 8, -10)
-    clip: float = 3.5
     mask: MaskOptions = STRIPE_MASK
     regions: tuple[tuple[slice, slice], ...] = ()
 
@@ -131,8 +128,6 @@ class Parts:
         The last source mask.
     cleaned : 2-D float32 `~numpy.ndarray`, shape (ny, nx)
         The frame without stripes, its light left in.
-    light : 2-D float32 `~numpy.ndarray`, shape (ny, nx)
-        The smooth light.
     significance : list of float
         Of each family of lines.
     noise : float
@@ -150,7 +145,6 @@ class Parts:
     weight: FloatArray
     sources: Mask
     cleaned: FloatArray
-    light: FloatArray
     significance: list[float]
     noise: float
     full_of_light: float
@@ -189,7 +183,6 @@ def take_apart(
     options: StripeOptions,
     *,
     sources: Mask | None = None,
-    scale: int = 1,
 ) -> Parts:
     """
     Solve for all parts of a frame.
@@ -208,8 +201,6 @@ def take_apart(
         How to go about it.
     sources : 2-D bool `~numpy.ndarray`, shape (ny, nx), optional
         The source mask, if it is known.
-    scale : int
-        Detector pixels to a side of a pixel of this frame.
 
     Returns
     -------
@@ -217,14 +208,13 @@ def take_apart(
         Everything there is to know.
     """
     good = quality > 0
-    model = FrameModel(values.shape, readout, lines, scale)
+    model = FrameModel(values.shape, readout, lines)
     one = np.ones_like(values)
     cleaned, total, share = values, 1.0, 0.0
     if sources is None:
         compact, total = _compact(values, good)
         values = values / np.float32(total)
         cleaned = values - model.image(_first_guess(model, values, quality, compact))
-    clipped = np.zeros_like(good)
     sky, halo = first_sky(model), first_halo(model)
     latent: Latent | None = None
     levels = model.zero()
@@ -236,7 +226,7 @@ def take_apart(
                 mask = source_mask(cleaned, good, options=finder)
             else:
                 mask = sources
-            weight = quality * ~(mask | clipped)
+            weight = quality * ~mask
             data = values
             if place > 0:  # judged when the stripes are out
                 share = _full_of_light(cleaned, good, mask)
@@ -248,7 +238,7 @@ def take_apart(
             glow = _glow(model, np.where(mask & good, cleaned, 0))
         left = model.sums(data, weight, None if latent is None else levels)
         if latent is not None:
-            excess = _excess(left, bottom)
+            excess = _excess(model, left, bottom)
             weight = weight / excess
             left, bottom = _scaled(left, excess), _scaled(bottom, excess)
         new, significance = learn(
@@ -266,24 +256,20 @@ def take_apart(
         sky = learn_light(latent[-2], sky, known[0], ((0.5, 2.9), (2.9, np.inf)))
         halo = learn_light(latent[-1], halo, known[1], ((-1, np.inf),))
         cleaned = values - model.image(stripes_only(levels))
-        light = model.image(replace(model.zero(), light=levels.light))
-        if place > 0:  # bright stripes are not yet known in full before
-            clipped = np.abs(cleaned - light) > options.clip
     return Parts(
-        *(model, levels, powers, bottom, weight, mask, cleaned, light),
+        *(model, levels, powers, bottom, weight, mask, cleaned),
         *(significance, total, share),
     )
 
 
-def _excess(left: Levels, bottom: Levels) -> np.float32:
+def _excess(model: FrameModel, left: Levels, bottom: Levels) -> np.float32:
     """
     Noise of the means of pieces of rows over that of white noise, at least 1.
 
     Light of stars too faint to mask is alike in neighbouring pixels: means of many
     pixels are less certain than their number says.
     """
-    edges = np.unique(np.arange(PIECES) * left.series.shape[2] // PIECES)
-    top, seen = (np.add.reduceat(t.series, edges, axis=2) for t in (left, bottom))
+    top, seen = model.row_pieces(left), model.row_pieces(bottom)
     known = seen > FEW
     if not known.any():
         return np.float32(1)
@@ -328,13 +314,9 @@ def _first_guess(
         (model.sums(values, weight), model.sums(one, weight))
         for weight in (quality * ~compact, quality)
     ]
-    edges = np.unique(np.arange(PIECES) * model.steps // PIECES)
+    pieces = [model.row_pieces(table) for pair in tables for table in pair]
     for k in range(len(levels.series)):
-        rows = [
-            np.add.reduceat(table.series[k], edges, axis=1).T
-            for pair in tables
-            for table in pair
-        ]
+        rows = [table[k].T for table in pieces]
         levels.series[k] = _narrow(rows, SLOW_GUESS)[:, None]
     for f, lines in enumerate(model.families):
         part = np.s_[f, :, : lines.count]

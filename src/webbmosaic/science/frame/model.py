@@ -25,7 +25,8 @@ from webbmosaic.science.frame.readout import Readout
 BENDS = 3
 """How the brightness of a tilted line may change along it: level, slope, curvature."""
 BEND_POWER = 0.005
-"""Power of slope and of curvature over that of the level: 15 to 30 % along a line."""
+"""Power of slope and of curvature over that of the level: 7 % each along a line. More
+lets light beside a masked galaxy bend the lines upwards within it."""
 BLOCKS = 48
 """Blocks along each axis, on which slow modes of all parts are solved together."""
 SLOW = 28
@@ -102,8 +103,6 @@ class FrameModel:
         The outputs.
     families : sequence of Lines
         Columns and tilted lines.
-    scale : int
-        Detector pixels to a side of one pixel of the frame.
     """
 
     def __init__(
@@ -111,14 +110,12 @@ class FrameModel:
         shape: tuple[int, int],
         readout: Readout,
         families: Sequence[Lines],
-        scale: int = 1,
     ) -> None:
         ny, nx = shape
         self.shape, self.readout, self.families = shape, readout, tuple(families)
-        self.scale = scale
         count = len(readout.outputs)
         self.steps = -(-readout.width // STEP)
-        self.stride = self.steps + max(1, round(readout.overhead / scale / STEP))
+        self.stride = self.steps + max(1, round(readout.overhead / STEP))
         self.length = padded(ny * self.stride)
         self.line_lengths = [padded(lines.count) for lines in self.families]
         self.nodes = (max(2, -(-ny // NODE)), max(2, -(-nx // NODE)))
@@ -171,6 +168,11 @@ class FrameModel:
         image = np.zeros(self.shape, np.float32)
         paint(image, levels.tables, self._geometry, levels.lines.any(axis=(1, 2)))
         return image
+
+    def row_pieces(self, sums: Levels) -> FloatArray:
+        """Sum steps of rows into pieces, shape (outputs, rows, pieces)."""
+        edges = np.unique(np.arange(PIECES) * self.steps // PIECES)
+        return np.asarray(np.add.reduceat(sums.series, edges, axis=2))
 
     def bends(self, family: int) -> Floats:
         """Shapes along a line: columns are the same all along."""

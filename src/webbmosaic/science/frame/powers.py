@@ -9,13 +9,14 @@ rows of one output, and for two outputs that are read at the same time.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
 from webbmosaic.science.arrays import FloatArray, Floats
 from webbmosaic.science.frame.model import FREE, FrameModel, Latent, Levels, Powers
-from webbmosaic.science.frame.passes import PIECES
 
 WIDE = 512
 """Pixels: wider structure is not looked at when a family is tested."""
@@ -144,12 +145,12 @@ def learn(
         part = np.s_[f, :, : family.count]
         seen = bottom.lines[part].astype(np.float64)
         top = left.lines[part] + seen * levels.lines[part]
-        trust, sure = tested(top, seen, max(3, WIDE * family.parts // model.scale))
+        trust, sure = tested(top, seen, WIDE * family.parts)
         found.append(sure)
         covariance = _ratio(_far(top * trust), _far(seen * trust))
         noise = family.count / max(float(seen.sum()), TINY)
         power = spectrum(covariance, model.line_lengths[f], noise)
-        width = family.count * model.scale / family.parts
+        width = family.count / family.parts
         power = slow_limited(power, width / SLOWEST)
         if family.tilted:
             power *= ramp(sure / significance, SURE)
@@ -297,10 +298,9 @@ def _series_powers(
     """
     ny, count = model.shape[0], len(model.readout.outputs)
     top = left.series + bottom.series * levels.series
-    edges = np.unique(np.arange(PIECES) * model.steps // PIECES)
     pieces, weights = (
-        np.add.reduceat(table, edges, axis=2).swapaxes(1, 2).astype(np.float64)
-        for table in (top, bottom.series)
+        model.row_pieces(table).swapaxes(1, 2).astype(np.float64)
+        for table in (replace(left, series=top), bottom)
     )
     rows = model.length // model.stride  # modes of rows are modes of steps, too
     noise = ny * count / max(float(weights.sum()), TINY)
@@ -308,7 +308,7 @@ def _series_powers(
         np.sum([_far(p) for p in pieces], axis=0),
         np.sum([_far(w) for w in weights], axis=0),
     )
-    slowest = ny * model.scale / SLOWEST
+    slowest = ny / SLOWEST
     if count > 1:
         both, seen = pieces.sum(axis=1), weights.sum(axis=1)
         covariance = covariance - _ratio(_crossed(both), _crossed(seen))
